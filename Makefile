@@ -9,6 +9,9 @@ SERVICES := analyzer-worker archive-manager catalog object-store-gateway cli
 BINARY_cli := stowage
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@echo '  $(1)')
 
 # Compiler ------------------------------------------------------------------------------------------------------------
 CC_fuzz := clang
@@ -80,21 +83,24 @@ help:
 
 $(OUT)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC_MODE) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC   $@)
+	$(Q)$(CC_MODE) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(OUT)/lib/libcommon.a: $(call objects,$(COMMON_SRC))
 $(OUT)/lib/libproto.a: $(call objects,$(PROTO_SRC))
 $(OUT)/lib/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR   $@)
+	$(Q)ar rcs $@ $^
 
 define service_rules
 SERVICE_LIBS += $(OUT)/lib/lib$(1).a
 $(OUT)/lib/lib$(1).a: $(call objects,$(filter-out services/$(1)/main.c,$(call service_src,$(1))))
 $(call binary,$(1)): $(call objects,services/$(1)/main.c) $(OUT)/lib/lib$(1).a $(LIBS)
 	@mkdir -p $$(@D)
-	$$(CC_MODE) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+	$$(call say,LINK $$@)
+	$$(Q)$$(CC_MODE) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
 endef
 $(foreach s,$(SERVICES),$(eval $(call service_rules,$(s))))
 
@@ -103,24 +109,29 @@ part_lib = $(addprefix $(OUT)/lib/lib,$(addsuffix .a,$(filter $(SERVICES),$(firs
 .SECONDEXPANSION:
 $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $$(call part_lib,$$*) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(call say,LINK $@)
+	$(Q)$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(OUT)/bench/%: $(OUT)/obj/tests/bench/%.o $$(SERVICE_LIBS) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $$(SERVICE_LIBS) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC_MODE) $(LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ $(LDLIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC_MODE) $(LDFLAGS) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer) -o $@ $^ $(LDLIBS)
 
 # tests/helpers/*.c: small programs that the integration tests drive.
 $(OUT)/helpers/%: $(OUT)/obj/tests/helpers/%.o $$(SERVICE_LIBS) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/bin/protocol: $(call objects,proto/protocol_main.c) $(LIBS)
 	@mkdir -p $(@D)
-	$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 helpers: $(HELPER_BIN)
 units: $(UNIT_BIN)

@@ -1,0 +1,28 @@
+#include "services/object-store-gateway/driver.h"
+
+#include <string.h>
+
+static const struct driver *const drivers[] = {
+    &driver_db,
+    &driver_mem,
+};
+
+bool driver_is_whole(const struct driver *d)
+{
+	return d->name && d->open && d->put && d->get && d->remove && d->list && d->close;
+}
+
+const struct driver *driver_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+		ASSERT(driver_is_whole(drivers[i]));
+		if (strcmp(drivers[i]->name, name) == 0)
+			return drivers[i];
+	}
+	return NULL;
+}
+
+const char *driver_names(void)
+{
+	return "db, mem";
+}

@@ -1,0 +1,16 @@
+/*
+ * gateway: the service's state and lifecycle, for struct service in main.c.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "services/object-store-gateway/store.h"
+
+enum err_code gateway_start(struct process *process, void *state, struct err *e);
+enum err_code gateway_ready(void *state, struct err *e);
+void gateway_stop(void *state);
+
+/* dispatch.c */
+enum err_code gateway_dispatch(struct rpc_call *call, const cJSON *body, cJSON **reply, struct err *e);
+
+#endif

@@ -1,0 +1,58 @@
+#include "services/object-store-gateway/migrations.h"
+
+/*
+ * chunk         one row for each time that content was written to a back end. Several rows may have one digest while
+ *               they are written or deleted; one of them at most is live.
+ * suspect       nobody may name the chunk: it is new, or an object that named it is gone. Only these does the sweep
+ * look at. object_chunk  which chunks an object consists of, in order. The foreign key is what keeps a named chunk.
+ * chunk_data    what the driver `db` keeps. No compression by PostgreSQL: it was done before. Deletes are frequent, so
+ *               vacuum comes early.
+ */
+static const char create_tables[] =
+    "CREATE TABLE objects.chunk ("
+    "  id bigserial PRIMARY KEY,"
+    "  store text NOT NULL,"
+    "  sha256 bytea NOT NULL CHECK (length(sha256) = 32),"
+    "  size integer NOT NULL CHECK (size BETWEEN 1 AND 4194304),"
+    "  stored_size integer NOT NULL,"
+    "  codec text NOT NULL CHECK (codec IN ('none', 'zstd')),"
+    "  driver text NOT NULL,"
+    "  state text NOT NULL CHECK (state IN ('writing', 'live', 'deleting')),"
+    "  suspect boolean NOT NULL DEFAULT true,"
+    "  touched_at timestamptz NOT NULL DEFAULT now());"
+    "CREATE UNIQUE INDEX chunk_live ON objects.chunk (store, sha256) WHERE state = 'live';"
+    "CREATE INDEX chunk_suspect ON objects.chunk (store, touched_at) WHERE state = 'live' AND suspect;"
+    "CREATE INDEX chunk_unfinished ON objects.chunk (store, touched_at) WHERE state <> 'live';"
+    "CREATE TABLE objects.object ("
+    "  id bigserial PRIMARY KEY,"
+    "  store text NOT NULL,"
+    "  account text NOT NULL,"
+    "  bucket text NOT NULL,"
+    "  key text COLLATE \"C\" NOT NULL,"
+    "  size bigint NOT NULL,"
+    "  sha256 bytea NOT NULL CHECK (length(sha256) = 32),"
+    "  metadata text NOT NULL DEFAULT '{}',"
+    "  created_at timestamptz NOT NULL DEFAULT now(),"
+    "  UNIQUE (store, account, bucket, key));"
+    "CREATE TABLE objects.object_chunk ("
+    "  object bigint NOT NULL REFERENCES objects.object (id) ON DELETE CASCADE,"
+    "  seq integer NOT NULL,"
+    "  chunk bigint NOT NULL REFERENCES objects.chunk (id),"
+    "  PRIMARY KEY (object, seq));"
+    "CREATE INDEX object_chunk_chunk ON objects.object_chunk (chunk);"
+    "CREATE TABLE objects.chunk_data ("
+    "  chunk bigint NOT NULL REFERENCES objects.chunk (id),"
+    "  seq integer NOT NULL,"
+    "  bytes bytea NOT NULL,"
+    "  PRIMARY KEY (chunk, seq));"
+    "ALTER TABLE objects.chunk_data ALTER COLUMN bytes SET STORAGE EXTERNAL;"
+    "ALTER TABLE objects.chunk_data SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200,"
+    "  autovacuum_vacuum_cost_delay = 2, toast.autovacuum_vacuum_scale_factor = 0.02,"
+    "  toast.autovacuum_vacuum_threshold = 2000, toast.autovacuum_vacuum_cost_delay = 2);"
+    "ALTER TABLE objects.chunk SET (autovacuum_vacuum_scale_factor = 0.05);";
+
+const struct db_migration gateway_migrations[] = {
+    {1, "objects, chunks, and where chunks are kept", create_tables},
+};
+
+const size_t gateway_migration_count = ARRAY_SIZE(gateway_migrations);

@@ -1,0 +1,50 @@
+/*
+ * store: the named stores and their back ends, as the configuration has them.
+ *
+ * There are two: object_store (the working set) and analysis_archive. Without a section of its own the second has the
+ * back end of the first; its rows and bytes are its own all the same, so that what is removed from one is never missed
+ * in the other.
+ */
+#ifndef GATEWAY_STORE_H
+#define GATEWAY_STORE_H
+
+#include "common/process.h"
+#include "services/object-store-gateway/driver.h"
+
+#define STORES 2
+
+struct settings {
+	struct process_config process;
+	const struct config_node *object_store, *analysis_archive; /* read by stores_open */
+	int64_t gc_grace_ms, gc_write_grace_ms, gc_interval_ms, gc_batch;
+};
+
+extern const struct config_option settings_options[];
+
+struct store {
+	const char *name;
+	const struct driver *driver;
+	struct driver_conn *conn;
+	bool compress;
+	size_t compress_min; /* bytes below which nothing is compressed */
+	int level;           /* zstd */
+	bool same_as_object_store;
+	struct db_pool *db;
+	int64_t grace_ms, write_grace_ms;
+};
+
+struct gateway {
+	struct process *process;
+	const struct settings *settings;
+	struct db_pool *db;
+	struct store stores[STORES];
+	size_t store_count; /* opened so far */
+};
+
+enum err_code stores_open(struct gateway *g, struct err *e) MUST_CHECK;
+void stores_close(struct gateway *g);
+
+/* ERR_NOT_FOUND names it. */
+enum err_code store_find(struct gateway *g, const char *name, struct store **out, struct err *e) MUST_CHECK;
+
+#endif
