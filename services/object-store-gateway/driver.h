@@ -1,7 +1,7 @@
 /*
  * driver: a back end that keeps opaque, immutable chunks somewhere: in the database, an S3 bucket, a directory, memory.
  *
- * A driver knows nothing of objects, accounts, compression, encryption, digests or retries: chunk.c above it does all
+ * A driver knows nothing of objects, accounts, compression, encryption, digests or retries: chunk.h above it does all
  * that, once, for every driver. It is called from handler threads, several at a time, and may block.
  *
  * A location names a chunk for ever: its number is given out once, so what is written there is written by one put (or
@@ -77,11 +77,11 @@ struct driver {
 const struct driver *driver_find(const char *name);
 
 /* All names, comma separated, for messages. */
-const char *driver_names(void);
+const char *driver_names(TALLOC_CTX *ctx);
 
 /* Every required slot is filled. */
 bool driver_is_whole(const struct driver *d);
 
-extern const struct driver driver_db, driver_mem;
+extern const struct driver driver_db, driver_localfs, driver_mem;
 
 #endif

@@ -5,6 +5,9 @@
 static const struct driver *const drivers[] = {
     &driver_db,
     &driver_mem,
+#ifdef STOWAGE_FAULTS
+    &driver_db_in_steps,
+#endif
 };
 
 bool driver_is_whole(const struct driver *d)
@@ -22,7 +25,12 @@ const struct driver *driver_find(const char *name)
 	return NULL;
 }
 
-const char *driver_names(void)
+const char *driver_names(TALLOC_CTX *ctx)
 {
-	return "db, mem";
+	char *names = talloc_strdup(ctx, drivers[0]->name);
+
+	for (size_t i = 1; i < ARRAY_SIZE(drivers); i++)
+		names = talloc_asprintf_append(names, ", %s", drivers[i]->name);
+	ASSERT(names);
+	return names;
 }

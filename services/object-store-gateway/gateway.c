@@ -6,6 +6,7 @@ enum err_code gateway_start(struct process *process, void *state, struct err *e)
 {
 	struct gateway *g = state;
 
+	g->ctx = process_ctx(process);
 	g->process = process;
 	g->settings = process_configuration(process);
 	g->db = process_db(process);

@@ -1,17 +1,20 @@
 #include "services/object-store-gateway/migrations.h"
 
 /*
- * chunk         one row for each time that content was written to a back end. Several rows may have one digest while
- *               they are written or deleted; one of them at most is live.
- * suspect       nobody may name the chunk: it is new, or an object that named it is gone. Only these does the sweep
- * look at. object_chunk  which chunks an object consists of, in order. The foreign key is what keeps a named chunk.
- * chunk_data    what the driver `db` keeps. No compression by PostgreSQL: it was done before. Deletes are frequent, so
- *               vacuum comes early.
+ * chunk         One row for each time that content was written to a back end. Several rows may have one digest while
+ *               they are written or deleted; one of them at most is live. `suspect`: nobody may name the chunk, because
+ *               it is new or an object that named it is gone. Only these does the sweep look at.
+ * object_chunk  Which chunks an object consists of, in order. The foreign key is what keeps a named chunk.
+ * chunk_data    What the driver `db` keeps. It knows nothing of the other tables. PostgreSQL must not compress the
+ *               bytes: that was done before. Deletes are frequent, so vacuum comes early.
+ *
+ * Names are compared byte by byte (COLLATE "C"): lists page by them, and an index must not depend on the system's
+ * locales.
  */
 static const char create_tables[] =
     "CREATE TABLE objects.chunk ("
     "  id bigserial PRIMARY KEY,"
-    "  store text NOT NULL,"
+    "  store text COLLATE \"C\" NOT NULL,"
     "  sha256 bytea NOT NULL CHECK (length(sha256) = 32),"
     "  size integer NOT NULL CHECK (size BETWEEN 1 AND 4194304),"
     "  stored_size integer NOT NULL,"
@@ -22,12 +25,12 @@ static const char create_tables[] =
     "  touched_at timestamptz NOT NULL DEFAULT now());"
     "CREATE UNIQUE INDEX chunk_live ON objects.chunk (store, sha256) WHERE state = 'live';"
     "CREATE INDEX chunk_suspect ON objects.chunk (store, touched_at) WHERE state = 'live' AND suspect;"
-    "CREATE INDEX chunk_unfinished ON objects.chunk (store, touched_at) WHERE state <> 'live';"
+    "CREATE INDEX chunk_unfinished ON objects.chunk (store, state, touched_at) WHERE state <> 'live';"
     "CREATE TABLE objects.object ("
     "  id bigserial PRIMARY KEY,"
-    "  store text NOT NULL,"
-    "  account text NOT NULL,"
-    "  bucket text NOT NULL,"
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  account text COLLATE \"C\" NOT NULL,"
+    "  bucket text COLLATE \"C\" NOT NULL,"
     "  key text COLLATE \"C\" NOT NULL,"
     "  size bigint NOT NULL,"
     "  sha256 bytea NOT NULL CHECK (length(sha256) = 32),"
@@ -41,8 +44,9 @@ static const char create_tables[] =
     "  PRIMARY KEY (object, seq));"
     "CREATE INDEX object_chunk_chunk ON objects.object_chunk (chunk);"
     "CREATE TABLE objects.chunk_data ("
-    "  chunk bigint NOT NULL REFERENCES objects.chunk (id),"
+    "  chunk bigint NOT NULL,"
     "  seq integer NOT NULL,"
+    "  sha256 bytea NOT NULL,"
     "  bytes bytea NOT NULL,"
     "  PRIMARY KEY (chunk, seq));"
     "ALTER TABLE objects.chunk_data ALTER COLUMN bytes SET STORAGE EXTERNAL;"

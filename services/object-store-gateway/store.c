@@ -36,18 +36,17 @@ static const struct config_option section_options[] = {
     {"compression.min_size_kbytes", CONFIG_NUMBER, IN(min_size_kbytes), "1", 0, 4096,
      .help = "Chunks below this size are stored as they are."},
     {"compression.level", CONFIG_NUMBER, IN(level), "3", 1, 19, .help = "Of zstd."},
-    {"storage_driver.name", CONFIG_TEXT, IN(driver), "db", .help = "Back end: db, mem."},
+    {"storage_driver.name", CONFIG_TEXT, IN(driver), "db", .help = "Back end: db, localfs, mem."},
     {"storage_driver.config", CONFIG_TREE, IN(driver_config), NULL, .help = "The driver's own options."},
     CONFIG_END,
 };
 
 static enum err_code store_open(struct gateway *g, const char *name, const struct config_node *node, struct err *e)
 {
-	TALLOC_CTX *ctx = process_ctx(g->process);
 	struct store *s = &g->stores[g->store_count];
 	struct section section = {0};
 
-	TRY(config_read_tree(ctx, node, section_options, &section, e));
+	TRY(config_read_tree(g->ctx, node, section_options, &section, e));
 	*s = (struct store){
 	    .name = name,
 	    .driver = driver_find(section.driver),
@@ -60,8 +59,8 @@ static enum err_code store_open(struct gateway *g, const char *name, const struc
 	};
 	if (!s->driver)
 		return ERR(e, ERR_INVALID, "%s.storage_driver.name is \"%s\", known are %s", name, section.driver,
-		           driver_names());
-	if (s->driver->open(ctx, &(struct driver_setup){name, section.driver_config, g->db}, &s->conn, e) != ERR_OK)
+		           driver_names(g->ctx));
+	if (s->driver->open(g->ctx, &(struct driver_setup){name, section.driver_config, g->db}, &s->conn, e) != ERR_OK)
 		return err_wrap(e, "%s: storage driver %s", name, section.driver);
 	g->store_count++;
 	return ERR_OK;

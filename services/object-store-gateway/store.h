@@ -12,6 +12,8 @@
 #include "services/object-store-gateway/driver.h"
 
 #define STORES 2
+#define DB_WAIT_MS 10000 /* for a connection of the pool */
+#define TOUCH_PART 4     /* a chunk is touched anew when a quarter of the grace period has passed */
 
 struct settings {
 	struct process_config process;
@@ -34,6 +36,7 @@ struct store {
 };
 
 struct gateway {
+	TALLOC_CTX *ctx; /* outlives the stores */
 	struct process *process;
 	const struct settings *settings;
 	struct db_pool *db;

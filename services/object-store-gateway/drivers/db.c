@@ -35,13 +35,14 @@ static enum err_code db_put_within(struct driver_conn *c, struct db *db, const s
 	const char *from = bytes;
 
 	(void)c;
-	for (size_t done = 0, row = 0; done < len || row == 0; row++) {
+	for (size_t done = 0, row = 0; done < len; row++) {
 		size_t n = MIN((size_t)ROW_BYTES, len - done);
 
 		TRY(db_query(db, NULL, NULL, e,
-		             "INSERT INTO objects.chunk_data (chunk, seq, bytes) VALUES ($1, $2, $3)"
+		             "INSERT INTO objects.chunk_data (chunk, seq, sha256, bytes) VALUES ($1, $2, $3, $4)"
 		             " ON CONFLICT (chunk, seq) DO UPDATE SET bytes = EXCLUDED.bytes",
-		             DB_NUMBER(at->number), DB_NUMBER(row), DB_BYTES(from + done, n)));
+		             DB_NUMBER(at->number), DB_NUMBER(row), DB_DIGEST(&at->sha256),
+		             DB_BYTES(from + done, n)));
 		done += n;
 	}
 	return ERR_OK;
@@ -119,8 +120,7 @@ static enum err_code db_list(struct driver_conn *c, const struct location *after
 
 	TRY(db_acquire(c->db, WAIT_MS, &db, e));
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT d.chunk, c.sha256 FROM objects.chunk_data d LEFT JOIN objects.chunk c ON c.id = d.chunk"
-	             " WHERE d.seq = 0 AND d.chunk > $1 ORDER BY d.chunk LIMIT $2",
+	             "SELECT chunk, sha256 FROM objects.chunk_data WHERE seq = 0 AND chunk > $1 ORDER BY chunk LIMIT $2",
 	             DB_NUMBER(after ? after->number : 0), DB_NUMBER(max)));
 	*count = db_count(rows);
 	for (size_t i = 0; i < *count; i++)
@@ -149,3 +149,16 @@ const struct driver driver_db = {
     .ping = db_driver_ping,
     .put_within = db_put_within,
 };
+
+#ifdef STOWAGE_FAULTS
+const struct driver driver_db_in_steps = {
+    .name = "db_in_steps",
+    .open = db_open,
+    .put = db_put,
+    .get = db_get,
+    .remove = db_remove,
+    .list = db_list,
+    .close = db_close,
+    .ping = db_driver_ping,
+};
+#endif

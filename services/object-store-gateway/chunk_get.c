@@ -1,0 +1,68 @@
+#include "common/codec.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "services/object-store-gateway/chunk.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static struct metric gets_total = METRIC_COUNTER("stowage_chunk_gets_total", "Chunks read from a back end.");
+static struct metric damaged_total =
+    METRIC_COUNTER("stowage_chunk_damaged_total", "Chunks that came back with another digest, or not at all.");
+
+void chunk_note_damage(const struct err *e)
+{
+	metric_add(&damaged_total, 1);
+	LOG_ERROR("chunk damaged", LOG_ERR(e));
+}
+
+static enum err_code damaged(const struct store *s, const struct chunk *c, const char *how, struct err *e)
+{
+	return ERR(e, ERR_CORRUPT, "%s: chunk %s (number %" PRId64 ", back end %s) %s", s->name,
+	           digest_text(&c->sha256).text, c->id, c->driver, how);
+}
+
+static enum err_code fetch(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **stored, struct err *e)
+{
+	struct location at = {c->sha256, c->id};
+	size_t got = 0;
+	enum err_code code;
+
+	if (strcmp(c->driver, s->driver->name) != 0)
+		return ERR(e, ERR_UNAVAILABLE, "%s: chunk %s is in back end %s, which is not configured", s->name,
+		           digest_text(&c->sha256).text, c->driver);
+	*stored = talloc_size(ctx, c->stored_size);
+	ASSERT(*stored);
+	metric_add(&gets_total, 1);
+	code = s->driver->get(s->conn, &at, *stored, c->stored_size, &got, e);
+	if (code == ERR_NOT_FOUND)
+		return damaged(s, c, "is not there", e);
+	if (code == ERR_CORRUPT || (code == ERR_OK && got != c->stored_size))
+		return damaged(s, c, "has another length", e);
+	return code;
+}
+
+enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
+{
+	void *stored, *content;
+	struct digest found;
+
+	if (c->size == 0 || c->size > CHUNK_MAX || c->stored_size == 0 || c->stored_size > CHUNK_MAX)
+		return damaged(s, c, "has a row with an impossible size", e);
+	if (!c->zstd && c->stored_size != c->size)
+		return damaged(s, c, "has a row that contradicts itself", e);
+	TRY(fetch(s, ctx, c, &stored, e));
+	content = stored;
+	if (c->zstd) {
+		enum err_code code = zstd_decompress_block(ctx, stored, c->stored_size, c->size, &content, e);
+
+		talloc_free(stored);
+		if (code != ERR_OK)
+			return code == ERR_CORRUPT ? damaged(s, c, "does not decompress", e) : code;
+	}
+	found = digest_of(content, c->size);
+	if (!digest_equal(&found, &c->sha256))
+		return damaged(s, c, "has another digest", e);
+	*bytes = content;
+	return ERR_OK;
+}

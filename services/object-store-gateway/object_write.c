@@ -1,0 +1,351 @@
+#include "common/fault.h"
+#include "services/object-store-gateway/object.h"
+#include "services/object-store-gateway/prefix.h"
+#include "services/object-store-gateway/sql_array.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define TRIES 5
+
+/* One commit, with what its transaction finds out on the way. */
+struct commit {
+	struct store *store;
+	const struct object_path *path;
+	const struct object_content *content;
+	struct chunk_write *write; /* of the only chunk, when it comes along; else NULL */
+	int64_t id;                /* of the object */
+	bool is_new;
+	bool replaced;
+};
+
+/* ---- the object's row ---- */
+
+static enum err_code insert_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
+{
+	const struct object_path *p = c->path;
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "INSERT INTO objects.object (store, account, bucket, key, size, sha256, metadata)"
+	             " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+	             " ON CONFLICT (store, account, bucket, key) DO NOTHING RETURNING id",
+	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
+	             DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256),
+	             DB_TEXT(c->content->metadata ? c->content->metadata : "{}")));
+	c->is_new = db_count(rows) == 1;
+	if (c->is_new)
+		c->id = db_number(rows, 0, 0);
+	return ERR_OK;
+}
+
+static enum err_code lock_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, bool *found, struct err *e)
+{
+	const struct object_path *p = c->path;
+	struct db_rows *rows;
+	struct digest before;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT id, sha256 FROM objects.object"
+	             " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
+	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key)));
+	*found = db_count(rows) == 1;
+	if (!*found)
+		return ERR_OK;
+	before = db_digest(rows, 0, 1);
+	c->id = db_number(rows, 0, 0);
+	c->replaced = !digest_equal(&before, &c->content->sha256);
+	return ERR_OK;
+}
+
+/* The row, made or found, and held until the transaction ends. */
+static enum err_code take_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
+{
+	c->replaced = false;
+	for (int i = 0; i < TRIES; i++) {
+		bool found;
+
+		TRY(insert_object(db, ctx, c, e));
+		if (c->is_new)
+			return ERR_OK;
+		TRY(lock_object(db, ctx, c, &found, e));
+		if (found)
+			return ERR_OK;
+	}
+	return ERR(e, ERR_UNAVAILABLE, "%s/%s comes and goes", c->path->bucket, c->path->key);
+}
+
+/* When the same content is committed again, as a message that was sent twice does, its time stays. */
+static enum err_code update_object(struct db *db, const struct commit *c, struct err *e)
+{
+	return db_query(db, NULL, NULL, e,
+	                "UPDATE objects.object SET size = $2, sha256 = $3, metadata = $4,"
+	                " created_at = CASE WHEN sha256 = $3 THEN created_at ELSE now() END WHERE id = $1",
+	                DB_NUMBER(c->id), DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256),
+	                DB_TEXT(c->content->metadata ? c->content->metadata : "{}"));
+}
+
+/* ---- its chunks ---- */
+
+static enum err_code check_sizes(const struct commit *c, const int64_t *sizes, struct err *e)
+{
+	const struct object_content *content = c->content;
+	int64_t total = 0;
+
+	for (size_t i = 0; i < content->chunk_count; i++) {
+		if (!sizes[i])
+			return ERR(e, ERR_PRECONDITION, "%s has no chunk %s, which %s/%s names", c->store->name,
+			           digest_text(&content->chunks[i]).text, c->path->bucket, c->path->key);
+		if (i + 1 < content->chunk_count && sizes[i] != (int64_t)CHUNK_MAX)
+			return ERR(e, ERR_INVALID,
+			           "chunk %zu of %s/%s has %" PRId64 " bytes; all but the last have %zu", i,
+			           c->path->bucket, c->path->key, sizes[i], CHUNK_MAX);
+		total += sizes[i];
+	}
+	if (total != content->size)
+		return ERR(e, ERR_INVALID,
+		           "the chunks of %s/%s have %" PRId64 " bytes together, the size says %" PRId64,
+		           c->path->bucket, c->path->key, total, content->size);
+	return ERR_OK;
+}
+
+/* The numbers of the chunks that the content names; they stay live until the transaction ends. */
+static enum err_code hold_chunks(struct db *db, TALLOC_CTX *ctx, const struct commit *c, int64_t **ids, struct err *e)
+{
+	size_t count = c->content->chunk_count;
+	int64_t *sizes = talloc_zero_array(ctx, int64_t, count + 1);
+	struct db_rows *rows;
+
+	*ids = talloc_zero_array(ctx, int64_t, count + 1);
+	ASSERT(sizes && *ids);
+	if (!count)
+		return ERR_OK;
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT w.n, c.id, c.size FROM objects.chunk c"
+	             " JOIN unnest($2::bytea[]) WITH ORDINALITY AS w (sha256, n) ON w.sha256 = c.sha256"
+	             " WHERE c.store = $1 AND c.state = 'live' ORDER BY c.id FOR KEY SHARE OF c",
+	             DB_TEXT(c->store->name), DB_TEXT(sql_digests(ctx, c->content->chunks, count))));
+	for (size_t i = 0; i < db_count(rows); i++) {
+		size_t at = (size_t)db_number(rows, i, 0) - 1;
+
+		ASSERT(at < count);
+		(*ids)[at] = db_number(rows, i, 1);
+		sizes[at] = db_number(rows, i, 2);
+	}
+	return check_sizes(c, sizes, e);
+}
+
+/* What these objects no longer name may be named by nobody. Suspecting too much does no harm. */
+static enum err_code suspect_chunks_of(struct db *db, const char *objects, struct err *e)
+{
+	return db_query(db, NULL, NULL, e,
+	                "UPDATE objects.chunk SET suspect = true, touched_at = now() WHERE id IN ("
+	                "  SELECT id FROM objects.chunk WHERE id IN ("
+	                "    SELECT chunk FROM objects.object_chunk WHERE object = ANY ($1::bigint[]))"
+	                "  ORDER BY id FOR NO KEY UPDATE)",
+	                DB_TEXT(objects));
+}
+
+static enum err_code drop_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, struct err *e)
+{
+	TRY(suspect_chunks_of(db, sql_numbers(ctx, &c->id, 1), e));
+	return db_query(db, NULL, NULL, e, "DELETE FROM objects.object_chunk WHERE object = $1", DB_NUMBER(c->id));
+}
+
+static enum err_code has_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, const char *ids,
+                                    bool *same, struct err *e)
+{
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT coalesce(array_agg(chunk ORDER BY seq), '{}') = $2::bigint[] FROM objects.object_chunk"
+	             " WHERE object = $1",
+	             DB_NUMBER(c->id), DB_TEXT(ids)));
+	*same = db_flag(rows, 0, 0);
+	return ERR_OK;
+}
+
+static enum err_code write_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, const int64_t *ids,
+                                      struct err *e)
+{
+	const char *list = sql_numbers(ctx, ids, c->content->chunk_count);
+	bool same = false;
+
+	if (!c->is_new) {
+		TRY(update_object(db, c, e));
+		TRY(has_chunk_list(db, ctx, c, list, &same, e));
+		if (!same)
+			TRY(drop_chunk_list(db, ctx, c, e));
+	}
+	if (same || !c->content->chunk_count)
+		return ERR_OK;
+	return db_query(db, NULL, NULL, e,
+	                "INSERT INTO objects.object_chunk (object, seq, chunk)"
+	                " SELECT $1::bigint, w.n - 1, w.id FROM unnest($2::bigint[]) WITH ORDINALITY AS w (id, n)",
+	                DB_NUMBER(c->id), DB_TEXT(list));
+}
+
+/* ---- commit ---- */
+
+static enum err_code commit_body(struct db *db, void *arg, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct commit *c = arg;
+	int64_t *ids;
+
+	if (c->write)
+		TRY(chunk_write_within(db, c->write, e));
+	TRY(take_object(db, ctx, c, e));
+	TRY(hold_chunks(db, ctx, c, &ids, e));
+	return write_chunk_list(db, ctx, c, ids, e);
+}
+
+/* What can be said without looking at any row. */
+static enum err_code check_content(const struct object_path *path, const struct object_content *content, struct err *e)
+{
+	struct digest empty = digest_of("", 0);
+
+	if (content->metadata && strlen(content->metadata) > OBJECT_METADATA_MAX)
+		return ERR(e, ERR_TOO_LARGE, "%s/%s has %zu bytes of metadata, at most %zu are allowed", path->bucket,
+		           path->key, strlen(content->metadata), (size_t)OBJECT_METADATA_MAX);
+	if (content->chunk_count == 0 && (content->size != 0 || !digest_equal(&content->sha256, &empty)))
+		return ERR(e, ERR_INVALID, "%s/%s has no chunks, so its size is 0 and its digest %s", path->bucket,
+		           path->key, digest_text(&empty).text);
+	if (content->chunk_count == 1 && !digest_equal(&content->sha256, &content->chunks[0]))
+		return ERR(e, ERR_INVALID, "%s/%s has one chunk, %s, and says its digest is %s", path->bucket,
+		           path->key, digest_text(&content->chunks[0]).text, digest_text(&content->sha256).text);
+	return ERR_OK;
+}
+
+static enum err_code run_commit(struct commit *c, struct err *e)
+{
+	FAULT_POINT("commit-before");
+	TRY(db_transaction(c->store->db, commit_body, c, e));
+	FAULT_POINT("commit-after");
+	return ERR_OK;
+}
+
+enum err_code object_commit(struct store *s, const struct object_path *path, const struct object_content *content,
+                            bool *replaced, struct err *e)
+{
+	struct commit c = {.store = s, .path = path, .content = content};
+
+	TRY(object_path_check(path, e));
+	TRY(check_content(path, content, e));
+	TRY(run_commit(&c, e));
+	*replaced = c.replaced;
+	return ERR_OK;
+}
+
+static enum err_code put_together(struct commit *c, const void *bytes, size_t *stored_bytes, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+
+	TRY(chunk_write_new(c->store, ctx, &c->content->sha256, bytes, (size_t)c->content->size, &c->write, e));
+	TRY(run_commit(c, e));
+	*stored_bytes = chunk_write_stored(c->write);
+	return ERR_OK;
+}
+
+static enum err_code put_apart(struct commit *c, const void *bytes, size_t *stored_bytes, struct err *e)
+{
+	TRY(chunk_put(c->store, &c->content->sha256, bytes, (size_t)c->content->size, stored_bytes, e));
+	return run_commit(c, e);
+}
+
+enum err_code object_put(struct store *s, const struct object_path *path, const struct object_content *content,
+                         const void *bytes, bool *replaced, size_t *stored_bytes, struct err *e)
+{
+	struct object_content whole = *content;
+	struct commit c = {.store = s, .path = path, .content = &whole};
+	enum err_code code = ERR_PRECONDITION;
+
+	whole.chunks = &content->sha256;
+	whole.chunk_count = content->size > 0;
+	*stored_bytes = 0;
+	if (!whole.chunk_count)
+		return object_commit(s, path, &whole, replaced, e);
+	TRY(object_path_check(path, e));
+	TRY(check_content(path, &whole, e));
+	/* Again when the sweep took the chunk between finding it there and naming it. */
+	for (int i = 0; i < TRIES && code == ERR_PRECONDITION; i++)
+		code = (s->driver->put_within ? put_together : put_apart)(&c, bytes, stored_bytes, e);
+	*replaced = c.replaced;
+	return code;
+}
+
+/* ---- deleting ---- */
+
+struct removal {
+	struct store *store;
+	const struct object_path *path;
+	bool prefix;
+	int64_t deleted;
+};
+
+static enum err_code find_doomed(struct db *db, TALLOC_CTX *ctx, const struct removal *r, struct db_rows **rows,
+                                 struct err *e)
+{
+	const struct object_path *p = r->path;
+	const char *end = r->prefix ? prefix_end(ctx, p->key) : NULL;
+
+	if (!r->prefix)
+		return db_query(db, ctx, rows, e,
+		                "SELECT id FROM objects.object"
+		                " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
+		                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key));
+	if (!end)
+		return db_query(db, ctx, rows, e,
+		                "SELECT id FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
+		                " AND key >= $4 ORDER BY key LIMIT $5 FOR UPDATE",
+		                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
+		                DB_NUMBER(OBJECT_DELETE_BATCH));
+	return db_query(db, ctx, rows, e,
+	                "SELECT id FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
+	                " AND key >= $4 AND key < $5 ORDER BY key LIMIT $6 FOR UPDATE",
+	                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key), DB_TEXT(end),
+	                DB_NUMBER(OBJECT_DELETE_BATCH));
+}
+
+static enum err_code delete_body(struct db *db, void *arg, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct removal *r = arg;
+	struct db_rows *rows;
+	int64_t *numbers;
+	const char *ids;
+
+	TRY(find_doomed(db, ctx, r, &rows, e));
+	r->deleted = (int64_t)db_count(rows);
+	if (!r->deleted)
+		return ERR_OK;
+	numbers = talloc_zero_array(ctx, int64_t, db_count(rows));
+	ASSERT(numbers);
+	for (size_t i = 0; i < db_count(rows); i++)
+		numbers[i] = db_number(rows, i, 0);
+	ids = sql_numbers(ctx, numbers, db_count(rows));
+	TRY(suspect_chunks_of(db, ids, e));
+	return db_query(db, NULL, NULL, e, "DELETE FROM objects.object WHERE id = ANY ($1::bigint[])", DB_TEXT(ids));
+}
+
+enum err_code object_delete(struct store *s, const struct object_path *path, bool *existed, struct err *e)
+{
+	struct removal r = {.store = s, .path = path};
+
+	TRY(object_path_check(path, e));
+	TRY(db_transaction(s->db, delete_body, &r, e));
+	*existed = r.deleted > 0;
+	return ERR_OK;
+}
+
+enum err_code object_delete_prefix(struct store *s, const struct object_path *path, int64_t *deleted, bool *more,
+                                   struct err *e)
+{
+	struct removal r = {.store = s, .path = path, .prefix = true};
+
+	TRY(object_path_check(path, e));
+	TRY(db_transaction(s->db, delete_body, &r, e));
+	*deleted = r.deleted;
+	*more = r.deleted == OBJECT_DELETE_BATCH;
+	return ERR_OK;
+}
