@@ -114,7 +114,7 @@ int err_exit(enum err_code code)
 bool err_from_wire(int64_t number, enum err_code *code)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (rows[i].code == (enum err_code)number && number > 0) {
+		if ((int64_t)rows[i].code == number) {
 			*code = rows[i].code;
 			return true;
 		}
