@@ -13,6 +13,7 @@
 
 #include "proto/document/files.h"
 #include "proto/document/summary.h"
+#include "services/analyzer-worker/catalogers/catalogers.h"
 #include "services/analyzer-worker/layer_cache.h"
 #include "services/analyzer-worker/scratch.h"
 #include "services/analyzer-worker/settings.h"
@@ -20,9 +21,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-
-/* Names the form and content of layer documents: another number, and every layer is analysed anew. */
-#define ANALYZER_REVISION "1"
 
 /* What all jobs of a worker share. Set up once, then only read. */
 struct job_env {

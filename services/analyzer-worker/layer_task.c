@@ -145,6 +145,7 @@ static enum err_code start_child(struct task *t, struct err *e)
 		return ERR_OK;
 	layer_child_kill(&t->child);
 	watch(t);
+	layer_child_release(&t->child);
 	return ERR(e, ERR_EXHAUSTED, "no thread for a layer");
 }
 
@@ -156,6 +157,7 @@ static void join_child(struct task *t, bool whole)
 	else
 		layer_child_kill(&t->child);
 	pthread_join(t->watcher, NULL);
+	layer_child_release(&t->child);
 }
 
 /* ---- one try ---- */
@@ -191,7 +193,8 @@ static enum err_code pass_once(struct task *t, bool *damaged, struct err *e)
 		return ERR(e, ERR_CORRUPT, "the blob has digest %s", digest_text(&found).text);
 	}
 	layer_cache_keep(&t->visit);
-	return child_verdict(t, e);
+	TRY(child_verdict(t, e));
+	return scratch_check(t->job->env->scratch, e); /* a quick child may have ended between two looks */
 }
 
 static enum err_code check_diff_id(const struct task *t, struct err *e)
