@@ -230,9 +230,10 @@ static enum err_code decode_texts(const struct place *at, TALLOC_CTX *ctx, const
                                   struct err *e)
 {
 	const cJSON *item;
-	void *items;
+	void *items = NULL;
 
 	TRY(decode_array(at, ctx, from, sizeof(char *), &items, e));
+	ASSERT(items);
 	into->items = items;
 	cJSON_ArrayForEach (item, from) {
 		if (!cJSON_IsString(item))
@@ -247,9 +248,10 @@ static enum err_code decode_digests(const struct place *at, TALLOC_CTX *ctx, con
                                     struct proto_digests *into, struct err *e)
 {
 	const cJSON *item;
-	void *items;
+	void *items = NULL;
 
 	TRY(decode_array(at, ctx, from, sizeof(struct digest), &items, e));
+	ASSERT(items);
 	into->items = items;
 	cJSON_ArrayForEach (item, from) {
 		TRY(decode_digest(at, item, &into->items[into->count], e));
@@ -264,9 +266,10 @@ static enum err_code decode_list(const struct place *at, TALLOC_CTX *ctx, const 
 	const struct proto_record *inner = at->field->record();
 	size_t *count = (size_t *)(void *)(into + at->field->count_offset);
 	const cJSON *item;
-	void *items;
+	void *items = NULL;
 
 	TRY(decode_array(at, ctx, from, inner->size, &items, e));
+	ASSERT(items);
 	memcpy(into + at->field->offset, &items, sizeof(items));
 	cJSON_ArrayForEach (item, from) {
 		TRY(proto_decode(inner, ctx, item, unknown, (char *)items + *count * inner->size, e));

@@ -92,7 +92,7 @@ static enum err_code look_up_layers(struct job *job, struct err *e)
 				  .layers = {digests, job->layer_count},
 			      },
 	                      &reply, e));
-	for (size_t i = 0; i < reply.known_count && !job->lease->force; i++)
+	for (size_t i = 0; i < reply.known_count; i++)
 		mark_known(job, &reply.known[i]);
 	return ERR_OK;
 }

@@ -30,7 +30,7 @@ static int set_up(void **state)
 	struct place *p = calloc(1, sizeof(*p));
 	struct err e;
 
-	strcpy(p->dir, "/tmp/cache-test-XXXXXX");
+	snprintf(p->dir, sizeof(p->dir), "/tmp/cache-test-XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
 	assert_int_equal(layer_cache_open(NULL, p->dir, 3 * BLOB, &p->cache, &e), ERR_OK);
 	*state = p;

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,7 +26,7 @@ static int set_up(void **state)
 {
 	struct place *p = calloc(1, sizeof(*p));
 
-	strcpy(p->dir, "/tmp/scratch-test-XXXXXX");
+	snprintf(p->dir, sizeof(p->dir), "/tmp/scratch-test-XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
 	*state = p;
 	return 0;
