@@ -84,8 +84,8 @@ TALLOC_CTX *process_ctx(struct process *p);            /* lives until after stop
 enum err_code process_client(struct process *p, const char *which, struct rpc_client **out, struct err *e) MUST_CHECK;
 
 /* Background work: body is called on a thread of its own at once, then every period_ms (and when process_wake says so)
- * until draining starts; it must return soon after process_draining() turns true. name must live as long as the
- * process; process_wake for a name that nobody has does nothing. */
+ * until draining starts; it must return soon after process_draining() turns true. name is copied; process_wake for
+ * a name that nobody has does nothing. */
 typedef void (*process_task)(struct process *p, void *state);
 void process_every(struct process *p, const char *name, int64_t period_ms, process_task body);
 void process_wake(struct process *p, const char *name);

@@ -11,7 +11,7 @@
 
 struct task {
 	struct process *process;
-	const char *name;
+	const char *name; /* on the process's context */
 	int64_t period_ms;
 	process_task body;
 	pthread_t thread;
@@ -96,7 +96,9 @@ void process_every(struct process *p, const char *name, int64_t period_ms, proce
 	pthread_mutex_lock(&t->lock);
 	ASSERT(t->count < TASKS_MAX);
 	task = &t->tasks[t->count++];
-	*task = (struct task){.process = p, .name = name, .period_ms = period_ms, .body = body};
+	*task = (struct task){
+	    .process = p, .name = talloc_strdup(process_ctx(p), name), .period_ms = period_ms, .body = body};
+	ASSERT(task->name);
 	ASSERT(pthread_create(&task->thread, NULL, run_task, task) == 0);
 	pthread_mutex_unlock(&t->lock);
 }
