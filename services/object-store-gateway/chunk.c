@@ -84,29 +84,53 @@ bool chunk_is_live(struct store *s, const struct chunk *chunk)
 	       db_count(rows) > 0;
 }
 
+/* In order of numbers, as everywhere: two of these never wait for each other in a circle. */
+static enum err_code renew(struct db *db, TALLOC_CTX *ctx, const int64_t *ids, size_t count, struct err *e)
+{
+	return db_query(db, NULL, NULL, e,
+	                "UPDATE objects.chunk SET touched_at = now() WHERE id IN ("
+	                "  SELECT id FROM objects.chunk WHERE id = ANY ($1::bigint[]) AND state = 'live'"
+	                "  ORDER BY id FOR NO KEY UPDATE)",
+	                DB_TEXT(sql_numbers(ctx, ids, count)));
+}
+
+/* LIMIT keeps the planner from joining with all chunks of the store. */
+static enum err_code look_up(struct db *db, TALLOC_CTX *ctx, const struct store *s, const struct digest *sha256,
+                             size_t count, struct db_rows **rows, struct err *e)
+{
+	return db_query(
+	    db, ctx, rows, e,
+	    "SELECT w.sha256, c.id, c.suspect AND c.touched_at <= now() - $3::bigint * interval '1 millisecond'"
+	    " FROM (SELECT DISTINCT sha256 FROM unnest($2::bytea[]) AS u (sha256)) AS w"
+	    " LEFT JOIN LATERAL (SELECT id, suspect, touched_at FROM objects.chunk"
+	    "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' LIMIT 1) AS c ON true",
+	    DB_TEXT(s->name), DB_TEXT(sql_digests(ctx, sha256, count)), DB_NUMBER(s->grace_ms / TOUCH_PART));
+}
+
+/* What was not renewed in time is missing: asked again, after the renewal. */
 enum err_code chunk_need(struct store *s, const struct digest *sha256, size_t count, struct digest *missing,
                          size_t *missing_count, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	CLEANUP(db_cleanup) struct db *db = NULL;
-	const char *wanted = sql_digests(ctx, sha256, count);
+	int64_t *stale = talloc_zero_array(ctx, int64_t, count + 1);
 	struct db_rows *rows;
+	size_t stale_count = 0;
 
+	ASSERT(stale);
+	*missing_count = 0;
 	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
-	/* In order of ids, as everywhere: two of these never wait for each other in a circle. */
-	TRY(db_query(
-	    db, NULL, NULL, e,
-	    "UPDATE objects.chunk SET touched_at = now() WHERE state = 'live' AND id IN ("
-	    "  SELECT id FROM objects.chunk WHERE store = $1 AND sha256 = ANY ($2::bytea[]) AND state = 'live'"
-	    "  AND suspect AND touched_at <= now() - $3::bigint * interval '1 millisecond'"
-	    "  ORDER BY id FOR NO KEY UPDATE)",
-	    DB_TEXT(s->name), DB_TEXT(wanted), DB_NUMBER(s->grace_ms / TOUCH_PART)));
-	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT DISTINCT w.sha256 FROM unnest($2::bytea[]) AS w (sha256) WHERE NOT EXISTS ("
-	             "  SELECT 1 FROM objects.chunk c WHERE c.store = $1 AND c.sha256 = w.sha256 AND c.state = 'live')",
-	             DB_TEXT(s->name), DB_TEXT(wanted)));
-	*missing_count = MIN(db_count(rows), count);
-	for (size_t i = 0; i < *missing_count; i++)
-		missing[i] = db_digest(rows, i, 0);
+	TRY(look_up(db, ctx, s, sha256, count, &rows, e));
+	for (size_t i = 0; i < db_count(rows); i++)
+		if (db_flag(rows, i, 2))
+			stale[stale_count++] = db_number(rows, i, 1);
+	if (stale_count) {
+		TRY(renew(db, ctx, stale, stale_count, e));
+		TRY(look_up(db, ctx, s, sha256, count, &rows, e));
+	}
+	for (size_t i = 0; i < db_count(rows); i++)
+		if (db_is_null(rows, i, 1))
+			missing[(*missing_count)++] = db_digest(rows, i, 0);
+	ASSERT(*missing_count <= count);
 	return ERR_OK;
 }

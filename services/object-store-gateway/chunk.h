@@ -61,7 +61,8 @@ struct chunk_write;
 
 enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct digest *sha256, const void *bytes,
                               size_t len, struct chunk_write **out, struct err *e) MUST_CHECK;
-enum err_code chunk_write_within(struct db *db, struct chunk_write *w, struct err *e) MUST_CHECK;
+/* *number: of the new chunk, or 0 when the content was there. */
+enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *number, struct err *e) MUST_CHECK;
 size_t chunk_write_stored(const struct chunk_write *w); /* bytes added to the back end; counts the put */
 
 /* The whole content, on ctx: chunk->size bytes. ERR_CORRUPT: not what its name says, or not there. That is damage only

@@ -88,7 +88,7 @@ static enum err_code touch(struct db *db, struct chunk_write *w, struct err *e)
 /* ---- row and bytes in one transaction ---- */
 
 /* No row comes back when somebody has it live. */
-static enum err_code insert_live(struct db *db, struct chunk_write *w, struct err *e)
+static enum err_code insert_live(struct db *db, struct chunk_write *w, int64_t *number, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	const struct store *s = w->store;
@@ -104,19 +104,20 @@ static enum err_code insert_live(struct db *db, struct chunk_write *w, struct er
 	w->known = db_count(rows) == 0;
 	if (w->known)
 		return ERR_OK;
-	at.number = db_number(rows, 0, 0);
+	*number = at.number = db_number(rows, 0, 0);
 	return s->driver->put_within(s->conn, db, &at, w->stored, w->stored_len, e);
 }
 
-enum err_code chunk_write_within(struct db *db, struct chunk_write *w, struct err *e)
+enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *number, struct err *e)
 {
+	*number = 0;
 	for (int i = 0; i < TRIES; i++) {
 		if (i > 0 || w->len >= LOOK_FIRST) {
 			TRY(touch(db, w, e));
 			if (w->known)
 				return ERR_OK;
 		}
-		TRY(insert_live(db, w, e));
+		TRY(insert_live(db, w, number, e));
 		if (!w->known)
 			return ERR_OK;
 	}
@@ -125,7 +126,9 @@ enum err_code chunk_write_within(struct db *db, struct chunk_write *w, struct er
 
 static enum err_code put_within_body(struct db *db, void *arg, struct err *e)
 {
-	return chunk_write_within(db, arg, e);
+	int64_t number;
+
+	return chunk_write_within(db, arg, &number, e);
 }
 
 /* ---- intent, bytes, live ---- */

@@ -4,10 +4,8 @@
 
 static const struct driver *const drivers[] = {
     &driver_db,
+    &driver_localfs,
     &driver_mem,
-#ifdef STOWAGE_FAULTS
-    &driver_db_in_steps,
-#endif
 };
 
 bool driver_is_whole(const struct driver *d)

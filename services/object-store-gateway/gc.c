@@ -5,10 +5,10 @@
 #include "common/metrics.h"
 #include "services/object-store-gateway/sql_array.h"
 
-#define WAIT_MS 10000
-#define LEASE_MS 10000 /* two sweeps at once do no harm, they only repeat work */
+#define LEASE_MS 60000
 
 static struct metric removed_total = METRIC_COUNTER("stowage_chunk_removed_total", "Chunks that the sweep removed.");
+static struct metric freed_total = METRIC_COUNTER("stowage_chunk_freed_bytes_total", "Bytes that the sweep freed.");
 
 struct sweep {
 	struct store *store;
@@ -16,13 +16,14 @@ struct sweep {
 	size_t looked_at;
 };
 
-static const char *ids_of(TALLOC_CTX *ctx, const struct db_rows *rows, int64_t **numbers)
+static int64_t *ids_of(TALLOC_CTX *ctx, const struct db_rows *rows)
 {
-	*numbers = talloc_zero_array(ctx, int64_t, db_count(rows) + 1);
-	ASSERT(*numbers);
+	int64_t *ids = talloc_zero_array(ctx, int64_t, db_count(rows) + 1);
+
+	ASSERT(ids);
 	for (size_t i = 0; i < db_count(rows); i++)
-		(*numbers)[i] = db_number(rows, i, 0);
-	return sql_numbers(ctx, *numbers, db_count(rows));
+		ids[i] = db_number(rows, i, 0);
+	return ids;
 }
 
 /* The rows are locked by the first statement; whether they are named is asked by a second one, whose snapshot has every
@@ -31,10 +32,9 @@ static enum err_code condemn_body(struct db *db, void *arg, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct sweep *s = arg;
+	struct chunk_moved moved;
 	struct db_rows *rows;
-	int64_t *numbers;
 	const char *ids;
-	size_t changed;
 
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT id FROM objects.chunk WHERE store = $1 AND state = 'live' AND suspect"
@@ -44,7 +44,7 @@ static enum err_code condemn_body(struct db *db, void *arg, struct err *e)
 	s->looked_at = db_count(rows);
 	if (!s->looked_at)
 		return ERR_OK;
-	ids = ids_of(ctx, rows, &numbers);
+	ids = sql_numbers(ctx, ids_of(ctx, rows), db_count(rows));
 	TRY(db_query(db, NULL, NULL, e,
 	             "UPDATE objects.chunk c SET suspect = false WHERE id = ANY ($1::bigint[])"
 	             " AND EXISTS (SELECT 1 FROM objects.object_chunk oc WHERE oc.chunk = c.id)",
@@ -52,61 +52,80 @@ static enum err_code condemn_body(struct db *db, void *arg, struct err *e)
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT id FROM objects.chunk WHERE id = ANY ($1::bigint[]) AND suspect ORDER BY id",
 	             DB_TEXT(ids)));
-	ids_of(ctx, rows, &numbers);
-	return chunk_set_state(db, numbers, db_count(rows), CHUNK_LIVE, CHUNK_DELETING, &changed, e);
+	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_LIVE, CHUNK_DELETING, &moved, e);
 }
 
 static enum err_code condemn_abandoned(struct sweep *s, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct chunk_moved moved;
 	struct db_rows *rows;
-	int64_t *numbers;
-	size_t changed;
 
-	TRY(db_acquire(s->store->db, WAIT_MS, &db, e));
+	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT id FROM objects.chunk WHERE store = $1 AND state = 'writing'"
 	             " AND touched_at <= now() - $2::bigint * interval '1 millisecond' ORDER BY touched_at LIMIT $3",
 	             DB_TEXT(s->store->name), DB_NUMBER(s->store->write_grace_ms), DB_NUMBER(s->limit)));
-	ids_of(ctx, rows, &numbers);
-	return chunk_set_state(db, numbers, db_count(rows), CHUNK_WRITING, CHUNK_DELETING, &changed, e);
+	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_WRITING, CHUNK_DELETING, &moved, e);
 }
 
-/* Bytes first, rows after: whatever is `deleting`, whoever made it so. */
+/* Whatever is `deleting` in the store's back end, whoever made it so. */
+static enum err_code find_condemned(struct sweep *s, TALLOC_CTX *ctx, struct location **at, size_t *count,
+                                    struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct db_rows *rows;
+
+	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT id, sha256 FROM objects.chunk WHERE store = $1 AND state = 'deleting' AND driver = $2"
+	             " ORDER BY touched_at LIMIT $3",
+	             DB_TEXT(s->store->name), DB_TEXT(s->store->driver->name), DB_NUMBER(s->limit)));
+	*count = db_count(rows);
+	*at = talloc_zero_array(ctx, struct location, *count + 1);
+	ASSERT(*at);
+	for (size_t i = 0; i < *count; i++)
+		(*at)[i] = (struct location){db_digest(rows, i, 1), db_number(rows, i, 0)};
+	return ERR_OK;
+}
+
+static enum err_code forget_rows(struct sweep *s, TALLOC_CTX *ctx, const struct location *at, size_t count,
+                                 struct chunk_moved *moved, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	int64_t *ids = talloc_zero_array(ctx, int64_t, count);
+
+	ASSERT(ids);
+	for (size_t i = 0; i < count; i++)
+		ids[i] = at[i].number;
+	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
+	return chunk_set_state(db, ids, count, CHUNK_DELETING, CHUNK_NONE, moved, e);
+}
+
+/* Bytes first, rows after. */
 static enum err_code execute(struct sweep *s, struct gc_result *result, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	CLEANUP(db_cleanup) struct db *db = NULL;
-	struct location *locations;
-	struct db_rows *rows;
-	int64_t *numbers, bytes = 0;
-	size_t changed;
+	struct store *store = s->store;
+	struct chunk_moved moved;
+	struct location *at;
+	size_t count;
 
-	TRY(db_acquire(s->store->db, WAIT_MS, &db, e));
-	TRY(db_query(
-	    db, ctx, &rows, e,
-	    "SELECT id, sha256, stored_size FROM objects.chunk WHERE store = $1 AND state = 'deleting' AND driver = $2"
-	    " ORDER BY touched_at LIMIT $3",
-	    DB_TEXT(s->store->name), DB_TEXT(s->store->driver->name), DB_NUMBER(s->limit)));
-	if (!db_count(rows))
+	TRY(find_condemned(s, ctx, &at, &count, e));
+	if (!count)
 		return ERR_OK;
-	locations = talloc_zero_array(ctx, struct location, db_count(rows));
-	ASSERT(locations);
-	for (size_t i = 0; i < db_count(rows); i++) {
-		locations[i] = (struct location){db_digest(rows, i, 1), db_number(rows, i, 0)};
-		bytes += db_number(rows, i, 2);
-	}
 	FAULT_POINT("gc-before-remove");
-	TRY(s->store->driver->remove(s->store->conn, locations, db_count(rows), e));
+	if (store->driver->remove(store->conn, at, count, e) != ERR_OK)
+		return err_wrap(e, "%s: back end %s", store->name, store->driver->name);
 	FAULT_POINT("gc-after-remove");
-	ids_of(ctx, rows, &numbers);
-	TRY(chunk_set_state(db, numbers, db_count(rows), CHUNK_DELETING, CHUNK_NONE, &changed, e));
+	TRY(forget_rows(s, ctx, at, count, &moved, e));
 	FAULT_POINT("gc-after-rows");
-	result->removed += (int64_t)changed;
-	result->freed_bytes += bytes;
-	result->more |= db_count(rows) == (size_t)s->limit;
-	metric_add(&removed_total, (int64_t)changed);
+	result->removed = (int64_t)moved.rows;
+	result->freed_bytes = moved.stored_bytes;
+	result->more |= count == (size_t)s->limit;
+	metric_add(&removed_total, result->removed);
+	metric_add(&freed_total, result->freed_bytes);
 	return ERR_OK;
 }
 
@@ -116,40 +135,43 @@ enum err_code gc_run(struct store *store, int64_t grace_ms, int64_t limit, struc
 
 	*result = (struct gc_result){0};
 	TRY(db_transaction(store->db, condemn_body, &s, e));
-	FAULT_POINT("gc-after-condemned");
+	if (s.looked_at)
+		FAULT_POINT("gc-after-condemned");
 	result->more = s.looked_at == (size_t)limit;
 	TRY(condemn_abandoned(&s, e));
 	return execute(&s, result, e);
 }
 
-static enum err_code sweep_all(struct gateway *g, struct err *e)
+static enum err_code sweep_store(struct gateway *g, struct store *s, struct err *e)
 {
-	for (size_t i = 0; i < g->store_count; i++) {
-		struct gc_result result = {.more = true};
-		int64_t removed = 0, bytes = 0;
+	struct gc_result result = {.more = true};
+	int64_t removed = 0, bytes = 0;
 
-		while (result.more && !process_draining(g->process)) {
-			bool mine;
+	while (result.more && !process_draining(g->process)) {
+		bool mine;
 
-			TRY(db_lease(g->db, "objects", "gc", process_instance(g->process), LEASE_MS, &mine, e));
-			if (!mine)
-				return ERR_OK;
-			TRY(gc_run(&g->stores[i], g->stores[i].grace_ms, g->settings->gc_batch, &result, e));
-			removed += result.removed;
-			bytes += result.freed_bytes;
-		}
-		if (removed)
-			LOG_INFO("chunks removed", LOG_TEXT("store", g->stores[i].name), LOG_NUMBER("chunks", removed),
-			         LOG_NUMBER("bytes", bytes));
+		TRY(db_lease(g->db, "objects", "gc", process_instance(g->process), LEASE_MS, &mine, e));
+		if (!mine)
+			break;
+		TRY(gc_run(s, s->grace_ms, g->settings->gc_batch, &result, e));
+		removed += result.removed;
+		bytes += result.freed_bytes;
 	}
+	if (removed)
+		LOG_INFO("chunks removed", LOG_TEXT("store", s->name), LOG_NUMBER("chunks", removed),
+		         LOG_NUMBER("bytes", bytes));
 	return ERR_OK;
 }
 
 void gc_task(struct process *process, void *state)
 {
+	struct gateway *g = state;
 	struct err e;
 
-	(void)process;
-	if (sweep_all(state, &e) != ERR_OK)
-		LOG_WARN("sweep ended early", LOG_ERR(&e));
+	/* One back end that is away is no reason to leave the other's chunks. */
+	for (size_t i = 0; i < g->store_count; i++)
+		if (sweep_store(g, &g->stores[i], &e) != ERR_OK)
+			LOG_WARN("sweep ended early", LOG_TEXT("store", g->stores[i].name), LOG_ERR(&e));
+	if (db_lease_release(g->db, "objects", "gc", process_instance(process), &e) != ERR_OK)
+		LOG_WARN("sweep lease not released", LOG_ERR(&e));
 }

@@ -2,7 +2,7 @@
 #include "proto/gateway_handlers.h"
 #include "services/object-store-gateway/object.h"
 
-#include <string.h>
+#define LIST_DEFAULT 100
 
 static struct object_path path_of(const struct rpc_call *call, const char *bucket, const char *key)
 {
@@ -71,19 +71,15 @@ enum err_code handle_object_put(struct rpc_call *call, const struct object_put_r
 	struct object_content content = {
 	    .size = (int64_t)call->payload_len,
 	    .sha256 = request->sha256,
-	    .chunks = &request->sha256,
-	    .chunk_count = call->payload_len > 0,
 	    .metadata = metadata_text(call->ctx, &request->metadata),
 	};
 	struct store *store;
-	size_t stored = 0;
+	size_t stored;
 
 	TRY(store_find(call->service, request->store, &store, e));
-	TRY(object_path_check(&path, e));
-	if (call->payload_len)
-		TRY(chunk_put(store, &request->sha256, call->payload, call->payload_len, &stored, e));
+	TRY(object_put(store, &path, &content, call->payload, &reply->replaced, &stored, e));
 	reply->stored_bytes = (int64_t)stored;
-	return object_commit(store, &path, &content, &reply->replaced, e);
+	return ERR_OK;
 }
 
 enum err_code handle_object_delete(struct rpc_call *call, const struct object_delete_request *request,
@@ -115,7 +111,7 @@ enum err_code handle_object_link(struct rpc_call *call, const struct object_link
 	struct store *store;
 
 	TRY(store_find(call->service, request->store, &store, e));
-	TRY(object_link(store, &from, &to, &object, e));
+	TRY(object_link(store, call->ctx, &from, &to, &object, e));
 	reply->size = object.size;
 	reply->sha256 = object.sha256;
 	return ERR_OK;
@@ -166,7 +162,7 @@ enum err_code handle_object_head(struct rpc_call *call, const struct object_head
 	struct store *store;
 
 	TRY(store_find(call->service, request->store, &store, e));
-	TRY(object_find(store, call->ctx, &path, 0, INT32_MAX, &object, e));
+	TRY(object_find(store, call->ctx, &path, 0, OBJECT_ALL_CHUNKS, &object, e));
 	*reply = (struct object_head_reply){
 	    .size = object.size,
 	    .sha256 = object.sha256,
@@ -197,32 +193,23 @@ enum err_code handle_object_verify(struct rpc_call *call, const struct object_ve
 enum err_code handle_object_list(struct rpc_call *call, const struct object_list_request *request,
                                  struct object_list_reply *reply, struct err *e)
 {
-	CLEANUP(db_cleanup) struct db *db = NULL;
-	struct object_path path = path_of(call, request->bucket, "any");
-	int64_t limit = request->limit ? request->limit : 100;
-	const char *prefix = request->prefix ? request->prefix : "", *after = request->after ? request->after : "";
+	struct object_path path = path_of(call, request->bucket, request->prefix ? request->prefix : "");
+	size_t limit = request->limit ? (size_t)request->limit : LIST_DEFAULT, count;
+	struct object_listed *listed;
 	struct store *store;
-	struct db_rows *rows;
 
 	TRY(store_find(call->service, request->store, &store, e));
-	TRY(object_path_check(&path, e));
-	TRY(db_acquire(store->db, rpc_time_left(call), &db, e));
-	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT key, size, sha256, (extract(epoch FROM created_at) * 1000)::bigint FROM objects.object"
-	             " WHERE store = $1 AND account = $2 AND bucket = $3 AND key > $4 AND key >= $5"
-	             " AND left(key, length($5)) = $5 ORDER BY key LIMIT $6",
-	             DB_TEXT(store->name), DB_TEXT(path.account), DB_TEXT(path.bucket), DB_TEXT(after), DB_TEXT(prefix),
-	             DB_NUMBER(limit + 1)));
-	reply->more = db_count(rows) > (size_t)limit;
-	reply->items_count = MIN(db_count(rows), (size_t)limit);
+	TRY(object_list(store, call->ctx, &path, request->after ? request->after : "", limit + 1, &listed, &count, e));
+	reply->more = count > limit;
+	reply->items_count = MIN(count, limit);
 	reply->items = talloc_zero_array(call->ctx, struct object_item, reply->items_count + 1);
 	ASSERT(reply->items);
 	for (size_t i = 0; i < reply->items_count; i++)
 		reply->items[i] = (struct object_item){
-		    .key = db_text(rows, i, 0),
-		    .size = db_number(rows, i, 1),
-		    .sha256 = db_digest(rows, i, 2),
-		    .created_at = db_number(rows, i, 3),
+		    .key = listed[i].key,
+		    .size = listed[i].object.size,
+		    .sha256 = listed[i].object.sha256,
+		    .created_at = listed[i].object.created_at,
 		};
 	return ERR_OK;
 }

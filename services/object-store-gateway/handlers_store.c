@@ -57,7 +57,7 @@ static enum err_code count_chunks(struct db *db, struct rpc_call *call, const st
 
 	TRY(db_query(db, call->ctx, &rows, e,
 	             "SELECT driver, codec, count(*), sum(size)::bigint, sum(stored_size)::bigint FROM objects.chunk"
-	             " WHERE store = $1 GROUP BY driver, codec ORDER BY driver, codec",
+	             " WHERE store = $1 AND state = 'live' GROUP BY driver, codec ORDER BY driver, codec",
 	             DB_TEXT(s->name)));
 	reply->backends = talloc_zero_array(call->ctx, struct backend_usage, db_count(rows) + 1);
 	ASSERT(reply->backends);
@@ -71,7 +71,7 @@ static enum err_code count_chunks(struct db *db, struct rpc_call *call, const st
 		reply->backends[reply->backends_count++] = usage;
 	}
 	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT count(*) FROM objects.chunk c WHERE store = $1"
+	             "SELECT count(*) FROM objects.chunk c WHERE store = $1 AND state = 'live' AND suspect"
 	             " AND NOT EXISTS (SELECT 1 FROM objects.object_chunk oc WHERE oc.chunk = c.id)",
 	             DB_TEXT(s->name)));
 	reply->unowned_chunks = db_number(rows, 0, 0);
@@ -129,19 +129,6 @@ static enum err_code affected_objects(struct rpc_call *call, struct store *s, co
 	return ERR_OK;
 }
 
-/* A chunk that the sweep took while we looked is no damage. */
-static bool still_live(struct rpc_call *call, struct store *s, const struct chunk *chunk)
-{
-	CLEANUP(db_cleanup) struct db *db = NULL;
-	struct db_rows *rows;
-	struct err ignored;
-
-	return db_acquire(s->db, rpc_time_left(call), &db, &ignored) != ERR_OK ||
-	       db_query(db, call->ctx, &rows, &ignored, "SELECT 1 FROM objects.chunk WHERE id = $1 AND state = 'live'",
-	                DB_NUMBER(chunk->id)) != ERR_OK ||
-	       db_count(rows) > 0;
-}
-
 static enum err_code check_chunk(struct rpc_call *call, struct store *s, const struct chunk *chunk,
                                  struct store_verify_reply *reply, struct err *e)
 {
@@ -152,12 +139,11 @@ static enum err_code check_chunk(struct rpc_call *call, struct store *s, const s
 
 	if (chunk_get(s, ctx, chunk, &bytes, &why) == ERR_OK)
 		return ERR_OK;
-	if (why.code != ERR_CORRUPT) {
-		*e = why;
-		return why.code;
-	}
-	if (!still_live(call, s, chunk))
+	if (why.code != ERR_CORRUPT)
+		return ERR(e, why.code, "%s", why.text);
+	if (!chunk_is_live(s, chunk)) /* the sweep took it while we looked */
 		return ERR_OK;
+	chunk_note_damage(&why);
 	damaged->sha256 = chunk->sha256;
 	damaged->reason = talloc_strndup(call->ctx, why.text, 500);
 	TRY(affected_objects(call, s, chunk, &damaged->objects, e));
@@ -175,11 +161,10 @@ enum err_code handle_store_verify(struct rpc_call *call, const struct store_veri
 
 	TRY(store_find(call->service, request->store, &store, e));
 	TRY(db_acquire(store->db, rpc_time_left(call), &db, e));
-	TRY(db_query(
-	    db, call->ctx, &rows, e,
-	    "SELECT " CHUNK_COLUMNS("c") " FROM objects.chunk c WHERE store = $1 AND state = 'live' AND sha256 > $2"
-					 " ORDER BY sha256 LIMIT $3",
-	    DB_TEXT(store->name), DB_DIGEST(&request->after), DB_NUMBER(limit)));
+	TRY(db_query(db, call->ctx, &rows, e,
+	             "SELECT " CHUNK_COLUMNS " FROM objects.chunk c WHERE store = $1 AND state = 'live' AND sha256 > $2"
+	             " ORDER BY sha256 LIMIT $3",
+	             DB_TEXT(store->name), DB_DIGEST(&request->after), DB_NUMBER(limit)));
 	db_release(db);
 	db = NULL;
 	reply->damaged = talloc_zero_array(call->ctx, struct damaged_chunk, db_count(rows) + 1);

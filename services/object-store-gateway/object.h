@@ -5,8 +5,8 @@
  * two commits of one key at once the later one stays. An object's rows are what keeps its chunks: when it goes, they
  * become suspect, and the sweep looks whether anybody else names them.
  *
- * Locks are always taken in this order: the object's row, then chunks by their numbers. Commits hold chunks FOR KEY
- * SHARE, which is at odds with the sweep's FOR UPDATE and with nothing else.
+ * Commits hold chunks FOR KEY SHARE, which is at odds with the sweep's FOR UPDATE and with nothing else; who removes or
+ * replaces an object locks its row first, then the chunks that it named, by their numbers.
  *
  * Every function that takes a path checks it first: ERR_INVALID names what is wrong with account, bucket or key.
  */
@@ -52,7 +52,8 @@ enum err_code object_commit(struct store *s, const struct object_path *path, con
                             bool *replaced, struct err *e) MUST_CHECK;
 
 /* content->size bytes, at most one chunk, and the object with it: one transaction where the driver allows that.
- * content->sha256 is checked, its chunks are not looked at. */
+ * content->sha256 is checked, its chunks are not looked at. ERR_UNAVAILABLE when a sweep without grace keeps taking the
+ * chunk before the object names it. */
 enum err_code object_put(struct store *s, const struct object_path *path, const struct object_content *content,
                          const void *bytes, bool *replaced, size_t *stored_bytes, struct err *e) MUST_CHECK;
 

@@ -1,6 +1,8 @@
 #include "common/fault.h"
 #include "services/object-store-gateway/object.h"
 
+#include <stdlib.h>
+
 #define TRIES 3
 
 static struct object_content content_of(TALLOC_CTX *ctx, const struct object *o)
@@ -30,12 +32,9 @@ enum err_code object_link(struct store *s, TALLOC_CTX *ctx, const struct object_
 	return code;
 }
 
-static bool is_among(const struct digest *d, const struct digest *list, size_t count)
+static int by_digest(const void *a, const void *b)
 {
-	for (size_t i = 0; i < count; i++)
-		if (digest_equal(d, &list[i]))
-			return true;
-	return false;
+	return digest_compare(a, b);
 }
 
 static enum err_code move_chunk(struct store *from, struct store *to, const struct chunk *chunk, int64_t *moved,
@@ -69,8 +68,9 @@ static enum err_code move_missing(struct rpc_call *call, struct store *from, str
 	if (!content->chunk_count)
 		return ERR_OK;
 	TRY(chunk_need(to, content->chunks, content->chunk_count, lacking, &count, e));
+	qsort(lacking, count, sizeof(*lacking), by_digest);
 	for (size_t i = 0; i < o->chunk_count && count; i++) {
-		if (!is_among(&o->chunks[i].sha256, lacking, count))
+		if (!bsearch(&o->chunks[i].sha256, lacking, count, sizeof(*lacking), by_digest))
 			continue;
 		TRY(rpc_check_deadline(call, e));
 		TRY(move_chunk(from, to, &o->chunks[i], moved, e));

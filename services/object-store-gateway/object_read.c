@@ -91,6 +91,9 @@ static enum err_code read_once(struct store *s, TALLOC_CTX *ctx, const struct ob
 	TRY(object_find(s, ctx, path, first, last, object, e));
 	end = MIN(offset + length, object->size);
 	*len = end > offset ? (size_t)(end - offset) : 0;
+	/* The usual case, one whole chunk, is not copied. */
+	if (object->chunk_count == 1 && *len == object->chunks[0].size && offset == first * (int64_t)CHUNK_MAX)
+		return get_named_chunk(s, ctx, path, &object->chunks[0], bytes, e);
 	*bytes = talloc_size(ctx, MAX(*len, (size_t)1));
 	ASSERT(*bytes);
 	if (!*len)

@@ -14,75 +14,13 @@ struct commit {
 	const struct object_path *path;
 	const struct object_content *content;
 	struct chunk_write *write; /* of the only chunk, when it comes along; else NULL */
-	int64_t id;                /* of the object */
-	bool is_new;
+	int64_t *chunks;           /* numbers of the content's chunks, in order */
 	bool replaced;
 };
 
-/* ---- the object's row ---- */
-
-static enum err_code insert_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
+static const char *metadata_of(const struct commit *c)
 {
-	const struct object_path *p = c->path;
-	struct db_rows *rows;
-
-	TRY(db_query(db, ctx, &rows, e,
-	             "INSERT INTO objects.object (store, account, bucket, key, size, sha256, metadata)"
-	             " VALUES ($1, $2, $3, $4, $5, $6, $7)"
-	             " ON CONFLICT (store, account, bucket, key) DO NOTHING RETURNING id",
-	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
-	             DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256),
-	             DB_TEXT(c->content->metadata ? c->content->metadata : "{}")));
-	c->is_new = db_count(rows) == 1;
-	if (c->is_new)
-		c->id = db_number(rows, 0, 0);
-	return ERR_OK;
-}
-
-static enum err_code lock_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, bool *found, struct err *e)
-{
-	const struct object_path *p = c->path;
-	struct db_rows *rows;
-	struct digest before;
-
-	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT id, sha256 FROM objects.object"
-	             " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
-	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key)));
-	*found = db_count(rows) == 1;
-	if (!*found)
-		return ERR_OK;
-	before = db_digest(rows, 0, 1);
-	c->id = db_number(rows, 0, 0);
-	c->replaced = !digest_equal(&before, &c->content->sha256);
-	return ERR_OK;
-}
-
-/* The row, made or found, and held until the transaction ends. */
-static enum err_code take_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
-{
-	c->replaced = false;
-	for (int i = 0; i < TRIES; i++) {
-		bool found;
-
-		TRY(insert_object(db, ctx, c, e));
-		if (c->is_new)
-			return ERR_OK;
-		TRY(lock_object(db, ctx, c, &found, e));
-		if (found)
-			return ERR_OK;
-	}
-	return ERR(e, ERR_UNAVAILABLE, "%s/%s comes and goes", c->path->bucket, c->path->key);
-}
-
-/* When the same content is committed again, as a message that was sent twice does, its time stays. */
-static enum err_code update_object(struct db *db, const struct commit *c, struct err *e)
-{
-	return db_query(db, NULL, NULL, e,
-	                "UPDATE objects.object SET size = $2, sha256 = $3, metadata = $4,"
-	                " created_at = CASE WHEN sha256 = $3 THEN created_at ELSE now() END WHERE id = $1",
-	                DB_NUMBER(c->id), DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256),
-	                DB_TEXT(c->content->metadata ? c->content->metadata : "{}"));
+	return c->content->metadata ? c->content->metadata : "{}";
 }
 
 /* ---- its chunks ---- */
@@ -109,30 +47,85 @@ static enum err_code check_sizes(const struct commit *c, const int64_t *sizes, s
 	return ERR_OK;
 }
 
-/* The numbers of the chunks that the content names; they stay live until the transaction ends. */
-static enum err_code hold_chunks(struct db *db, TALLOC_CTX *ctx, const struct commit *c, int64_t **ids, struct err *e)
+/* Finds the numbers of the chunks that the content names; they stay live until the transaction ends. LIMIT keeps the
+ * planner from joining with all chunks of the store when it has no statistics yet. */
+static enum err_code hold_chunks(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
 {
 	size_t count = c->content->chunk_count;
 	int64_t *sizes = talloc_zero_array(ctx, int64_t, count + 1);
 	struct db_rows *rows;
 
-	*ids = talloc_zero_array(ctx, int64_t, count + 1);
-	ASSERT(sizes && *ids);
+	ASSERT(sizes);
 	if (!count)
 		return ERR_OK;
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT w.n, c.id, c.size FROM objects.chunk c"
-	             " JOIN unnest($2::bytea[]) WITH ORDINALITY AS w (sha256, n) ON w.sha256 = c.sha256"
-	             " WHERE c.store = $1 AND c.state = 'live' ORDER BY c.id FOR KEY SHARE OF c",
+	             "SELECT w.n, c.id, c.size FROM unnest($2::bytea[]) WITH ORDINALITY AS w (sha256, n),"
+	             " LATERAL (SELECT id, size FROM objects.chunk"
+	             "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' LIMIT 1 FOR KEY SHARE) AS c",
 	             DB_TEXT(c->store->name), DB_TEXT(sql_digests(ctx, c->content->chunks, count))));
 	for (size_t i = 0; i < db_count(rows); i++) {
 		size_t at = (size_t)db_number(rows, i, 0) - 1;
 
 		ASSERT(at < count);
-		(*ids)[at] = db_number(rows, i, 1);
+		c->chunks[at] = db_number(rows, i, 1);
 		sizes[at] = db_number(rows, i, 2);
 	}
 	return check_sizes(c, sizes, e);
+}
+
+static enum err_code find_chunks(struct db *db, TALLOC_CTX *ctx, struct commit *c, struct err *e)
+{
+	c->chunks = talloc_zero_array(ctx, int64_t, c->content->chunk_count + 1);
+	ASSERT(c->chunks);
+	if (c->write) {
+		TRY(chunk_write_within(db, c->write, &c->chunks[0], e));
+		if (c->chunks[0])
+			return ERR_OK; /* of this very transaction: nobody can take it */
+	}
+	return hold_chunks(db, ctx, c, e);
+}
+
+/* ---- the object's row ---- */
+
+/* Row and chunk list; *made is false when the key is in use. */
+static enum err_code insert_object(struct db *db, TALLOC_CTX *ctx, const struct commit *c, const char *chunks,
+                                   bool *made, struct err *e)
+{
+	const struct object_path *p = c->path;
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "WITH o AS (INSERT INTO objects.object (store, account, bucket, key, size, sha256, metadata)"
+	             "   VALUES ($1, $2, $3, $4, $5, $6, $7)"
+	             "   ON CONFLICT (store, account, bucket, key) DO NOTHING RETURNING id),"
+	             " list AS (INSERT INTO objects.object_chunk (object, seq, chunk)"
+	             "   SELECT o.id, w.n - 1, w.chunk FROM o, unnest($8::bigint[]) WITH ORDINALITY AS w (chunk, n))"
+	             " SELECT id FROM o",
+	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
+	             DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256), DB_TEXT(metadata_of(c)),
+	             DB_TEXT(chunks)));
+	*made = db_count(rows) == 1;
+	return ERR_OK;
+}
+
+/* *id is 0 when the key is not in use. Held until the transaction ends. */
+static enum err_code lock_object(struct db *db, TALLOC_CTX *ctx, struct commit *c, int64_t *id, struct err *e)
+{
+	const struct object_path *p = c->path;
+	struct db_rows *rows;
+	struct digest before;
+
+	*id = 0;
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT id, sha256 FROM objects.object"
+	             " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
+	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key)));
+	if (!db_count(rows))
+		return ERR_OK;
+	*id = db_number(rows, 0, 0);
+	before = db_digest(rows, 0, 1);
+	c->replaced = !digest_equal(&before, &c->content->sha256);
+	return ERR_OK;
 }
 
 /* What these objects no longer name may be named by nobody. Suspecting too much does no harm. */
@@ -146,43 +139,40 @@ static enum err_code suspect_chunks_of(struct db *db, const char *objects, struc
 	                DB_TEXT(objects));
 }
 
-static enum err_code drop_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, struct err *e)
-{
-	TRY(suspect_chunks_of(db, sql_numbers(ctx, &c->id, 1), e));
-	return db_query(db, NULL, NULL, e, "DELETE FROM objects.object_chunk WHERE object = $1", DB_NUMBER(c->id));
-}
-
-static enum err_code has_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, const char *ids,
-                                    bool *same, struct err *e)
+static enum err_code has_chunks(struct db *db, TALLOC_CTX *ctx, int64_t id, const char *chunks, bool *has,
+                                struct err *e)
 {
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT coalesce(array_agg(chunk ORDER BY seq), '{}') = $2::bigint[] FROM objects.object_chunk"
 	             " WHERE object = $1",
-	             DB_NUMBER(c->id), DB_TEXT(ids)));
-	*same = db_flag(rows, 0, 0);
+	             DB_NUMBER(id), DB_TEXT(chunks)));
+	*has = db_flag(rows, 0, 0);
 	return ERR_OK;
 }
 
-static enum err_code write_chunk_list(struct db *db, TALLOC_CTX *ctx, const struct commit *c, const int64_t *ids,
-                                      struct err *e)
+/* When the same content is committed again, as a message that came twice does, its time stays. */
+static enum err_code replace_object(struct db *db, TALLOC_CTX *ctx, const struct commit *c, int64_t id,
+                                    const char *chunks, struct err *e)
 {
-	const char *list = sql_numbers(ctx, ids, c->content->chunk_count);
-	bool same = false;
+	bool has;
 
-	if (!c->is_new) {
-		TRY(update_object(db, c, e));
-		TRY(has_chunk_list(db, ctx, c, list, &same, e));
-		if (!same)
-			TRY(drop_chunk_list(db, ctx, c, e));
-	}
-	if (same || !c->content->chunk_count)
+	TRY(db_query(db, NULL, NULL, e,
+	             "UPDATE objects.object SET size = $2, sha256 = $3, metadata = $4,"
+	             " created_at = CASE WHEN sha256 = $3 THEN created_at ELSE now() END WHERE id = $1",
+	             DB_NUMBER(id), DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256),
+	             DB_TEXT(metadata_of(c))));
+	TRY(has_chunks(db, ctx, id, chunks, &has, e));
+	if (has)
 		return ERR_OK;
-	return db_query(db, NULL, NULL, e,
-	                "INSERT INTO objects.object_chunk (object, seq, chunk)"
-	                " SELECT $1::bigint, w.n - 1, w.id FROM unnest($2::bigint[]) WITH ORDINALITY AS w (id, n)",
-	                DB_NUMBER(c->id), DB_TEXT(list));
+	TRY(suspect_chunks_of(db, sql_numbers(ctx, &id, 1), e));
+	TRY(db_query(db, NULL, NULL, e, "DELETE FROM objects.object_chunk WHERE object = $1", DB_NUMBER(id)));
+	return db_query(
+	    db, NULL, NULL, e,
+	    "INSERT INTO objects.object_chunk (object, seq, chunk)"
+	    " SELECT $1::bigint, w.n - 1, w.chunk FROM unnest($2::bigint[]) WITH ORDINALITY AS w (chunk, n)",
+	    DB_NUMBER(id), DB_TEXT(chunks));
 }
 
 /* ---- commit ---- */
@@ -191,13 +181,23 @@ static enum err_code commit_body(struct db *db, void *arg, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct commit *c = arg;
-	int64_t *ids;
+	const char *chunks;
 
-	if (c->write)
-		TRY(chunk_write_within(db, c->write, e));
-	TRY(take_object(db, ctx, c, e));
-	TRY(hold_chunks(db, ctx, c, &ids, e));
-	return write_chunk_list(db, ctx, c, ids, e);
+	c->replaced = false;
+	TRY(find_chunks(db, ctx, c, e));
+	chunks = sql_numbers(ctx, c->chunks, c->content->chunk_count);
+	for (int i = 0; i < TRIES; i++) {
+		bool made;
+		int64_t id;
+
+		TRY(insert_object(db, ctx, c, chunks, &made, e));
+		if (made)
+			return ERR_OK;
+		TRY(lock_object(db, ctx, c, &id, e));
+		if (id)
+			return replace_object(db, ctx, c, id, chunks, e);
+	}
+	return ERR(e, ERR_UNAVAILABLE, "%s/%s comes and goes", c->path->bucket, c->path->key);
 }
 
 /* What can be said without looking at any row. */
@@ -271,6 +271,9 @@ enum err_code object_put(struct store *s, const struct object_path *path, const 
 	for (int i = 0; i < TRIES && code == ERR_PRECONDITION; i++)
 		code = (s->driver->put_within ? put_together : put_apart)(&c, bytes, stored_bytes, e);
 	*replaced = c.replaced;
+	if (code == ERR_PRECONDITION)
+		return ERR(e, ERR_UNAVAILABLE, "the sweep took the chunk of %s/%s %d times", path->bucket, path->key,
+		           TRIES);
 	return code;
 }
 

@@ -1,11 +1,13 @@
 """The object-store-gateway alone, on a real PostgreSQL: what it keeps, what it refuses, and kill -9 at every named point."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 import yaml
@@ -393,6 +395,59 @@ def test_two_replicas_commit_one_key_at_once_and_one_of_them_is_whole(new_gatewa
     first.sweep()
     assert first.stats()["chunks"] == 2
     assert len(first.bytes_on_disk()) == 2
+
+
+def test_64_mib_come_back_and_are_stored_once(new_gateway):
+    gateway = new_gateway()
+    data = os.urandom(16 * CHUNK)
+    gateway.put_large("first", data)
+    gateway.put_large("second", data)
+    assert gateway("object_verify", store=STORE, bucket="b", key="second")["sha256"] == sha(data)
+    pieces = [gateway.get("first", offset=at) for at in range(0, len(data), CHUNK)]
+    assert b"".join(pieces) == data
+    stats = gateway.stats()
+    assert (stats["chunks"], stats["stored_bytes"], stats["logical_bytes"]) == (16, len(data), 2 * len(data))
+
+
+@pytest.mark.parametrize("driver", ["db", "localfs"])
+def test_replicas_and_database_killed_in_turn_lose_nothing_that_was_acknowledged(new_gateway, postgres, driver):
+    """Two replicas behind one client; whatever was answered with success is there in the end, whole."""
+    replicas = [new_gateway(driver), new_gateway(driver, start=False)]
+    replicas[1].driver = replicas[0].driver
+    replicas[1].start()
+    acknowledged, over = {}, threading.Event()
+
+    def work(number):
+        for n in itertools.count():
+            if over.is_set():
+                return
+            data = os.urandom(1000) + b"some words " * (n % 7) * 500
+            try:
+                replicas[(number + n) % 2].put(f"{number}/{n}", data, timeout=5)
+                acknowledged[f"{number}/{n}"] = data
+            except (Refused, subprocess.TimeoutExpired):
+                pass  # it may be there or not
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_number in range(4):
+            time.sleep(0.7)
+            replicas[round_number % 2].process.kill()
+            replicas[round_number % 2].start()
+        os.kill(postgres.pid, signal.SIGKILL)
+        postgres.start()
+        before = len(acknowledged)
+        wait_until(lambda: len(acknowledged) > before + 5, "puts to succeed again")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert len(acknowledged) > 20
+    for key, data in acknowledged.items():
+        assert replicas[0].get(key) == data
+    nothing_half_there(replicas[0])
 
 
 def test_postgresql_killed_and_back(new_gateway, postgres):

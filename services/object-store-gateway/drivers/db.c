@@ -41,8 +41,7 @@ static enum err_code db_put_within(struct driver_conn *c, struct db *db, const s
 		TRY(db_query(db, NULL, NULL, e,
 		             "INSERT INTO objects.chunk_data (chunk, seq, sha256, bytes) VALUES ($1, $2, $3, $4)"
 		             " ON CONFLICT (chunk, seq) DO UPDATE SET bytes = EXCLUDED.bytes",
-		             DB_NUMBER(at->number), DB_NUMBER(row), DB_DIGEST(&at->sha256),
-		             DB_BYTES(from + done, n)));
+		             DB_NUMBER(at->number), DB_NUMBER(row), DB_DIGEST(&at->sha256), DB_BYTES(from + done, n)));
 		done += n;
 	}
 	return ERR_OK;
@@ -119,9 +118,10 @@ static enum err_code db_list(struct driver_conn *c, const struct location *after
 	struct db_rows *rows;
 
 	TRY(db_acquire(c->db, WAIT_MS, &db, e));
-	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT chunk, sha256 FROM objects.chunk_data WHERE seq = 0 AND chunk > $1 ORDER BY chunk LIMIT $2",
-	             DB_NUMBER(after ? after->number : 0), DB_NUMBER(max)));
+	TRY(db_query(
+	    db, ctx, &rows, e,
+	    "SELECT chunk, sha256 FROM objects.chunk_data WHERE seq = 0 AND chunk > $1 ORDER BY chunk LIMIT $2",
+	    DB_NUMBER(after ? after->number : 0), DB_NUMBER(max)));
 	*count = db_count(rows);
 	for (size_t i = 0; i < *count; i++)
 		into[i] = (struct location){.sha256 = db_digest(rows, i, 1), .number = db_number(rows, i, 0)};
@@ -149,16 +149,3 @@ const struct driver driver_db = {
     .ping = db_driver_ping,
     .put_within = db_put_within,
 };
-
-#ifdef STOWAGE_FAULTS
-const struct driver driver_db_in_steps = {
-    .name = "db_in_steps",
-    .open = db_open,
-    .put = db_put,
-    .get = db_get,
-    .remove = db_remove,
-    .list = db_list,
-    .close = db_close,
-    .ping = db_driver_ping,
-};
-#endif
