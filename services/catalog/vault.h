@@ -1,0 +1,27 @@
+/*
+ * vault: secrets at rest. AES-256-GCM with keys derived by HKDF-SHA256 from the cluster secrets; the current one seals,
+ * both open, so that the cluster secret can be rotated.
+ *
+ * Sealed bytes: version 1, nonce 12, ciphertext, tag 16. They are bound to a context ("registry/ACCOUNT/HOST") that is
+ * authenticated and not stored: a row copied to another place does not open there.
+ *
+ * Used by any number of threads; the keys are only read.
+ */
+#ifndef CATALOG_VAULT_H
+#define CATALOG_VAULT_H
+
+#include "common/rpc.h"
+
+struct vault;
+
+enum err_code vault_new(TALLOC_CTX *ctx, const struct rpc_secret *secret, struct vault **out, struct err *e) MUST_CHECK;
+
+/* *sealed hangs on ctx. */
+enum err_code vault_seal(const struct vault *v, TALLOC_CTX *ctx, const char *context, const char *text, void **sealed,
+                         size_t *len, struct err *e) MUST_CHECK;
+
+/* ERR_CORRUPT: not sealed by either secret for this context. */
+enum err_code vault_open(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
+                         char **text, struct err *e) MUST_CHECK;
+
+#endif
