@@ -1,0 +1,3 @@
+#define PROTO_TABLE "proto/archive.def"
+#define PROTO_DISPATCH archive_dispatch
+#include "proto/dispatch_table.h"

@@ -1,0 +1,23 @@
+/* analysis: waiting for an image's analysis, and what it came to. */
+#ifndef CLI_ANALYSIS_H
+#define CLI_ANALYSIS_H
+
+#include "services/cli/cli.h"
+
+/* Until the analysis of the image ended, with progress. A failed one is the error that its reason names. */
+enum err_code analysis_wait(struct cli *cli, const char *image, struct err *e) MUST_CHECK;
+
+/* On ctx. */
+enum err_code analysis_get(struct cli *cli, TALLOC_CTX *ctx, const char *image, struct image_detail **detail,
+                           struct err *e) MUST_CHECK;
+
+/* The image, or with --json its record. new: it was analysed just now, and what that cost is said. */
+enum err_code analysis_report(struct cli *cli, const struct image_detail *image, bool fresh, struct err *e) MUST_CHECK;
+
+/* A reason as the catalog keeps it, "<code>: <text>", as the error it was. Returns its code. */
+enum err_code analysis_reason(const char *image, const char *reason, struct err *e);
+
+/* K=V texts of a repeatable option as a map, on ctx. */
+enum err_code analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map, struct err *e) MUST_CHECK;
+
+#endif
