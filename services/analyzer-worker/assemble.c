@@ -43,6 +43,12 @@ static struct files_source stored_source(const struct job *job, TALLOC_CTX *ctx,
 	return (struct files_source){stored_read, stored_rewind, s};
 }
 
+void assemble_forgive(const struct job *job, struct summary *summary)
+{
+	for (size_t i = 0; job->env->settings->allow_incomplete && i < summary->unparsed_count; i++)
+		summary->unparsed[i].fatal = false;
+}
+
 static enum err_code stored_summary(const struct job *job, TALLOC_CTX *ctx, const struct job_layer *layer,
                                     const struct summary **out, struct err *e)
 {
@@ -56,6 +62,7 @@ static enum err_code stored_summary(const struct job *job, TALLOC_CTX *ctx, cons
 	    talloc_asprintf(scratch, ANALYZER_REVISION "/%s/summary", digest_hex(&layer->about->blob.digest).text);
 	TRY(store_get_bytes(job->env->gateway, scratch, &from, SUMMARY_BYTES_MAX, &bytes, &len, e));
 	TRY(summary_decode(ctx, bytes, len, &summary, e));
+	assemble_forgive(job, summary);
 	*out = summary;
 	return ERR_OK;
 }

@@ -22,4 +22,8 @@ struct assembled {
  * allowed. */
 enum err_code assemble_image(struct job *job, TALLOC_CTX *ctx, struct assembled *out, struct err *e) MUST_CHECK;
 
+/* For a summary just decoded: where incomplete results are allowed, an unreadable package database is one more thing to
+ * report instead of the end of the analysis. */
+void assemble_forgive(const struct job *job, struct summary *summary);
+
 #endif

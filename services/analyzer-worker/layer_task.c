@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "proto/store_io.h"
+#include "services/analyzer-worker/assemble.h"
 #include "services/analyzer-worker/parser/child.h"
 
 #include <inttypes.h>
@@ -319,6 +320,7 @@ static enum err_code read_summary(struct task *t, TALLOC_CTX *ctx, struct err *e
 		at += (size_t)n;
 	}
 	TRY(summary_decode(ctx, bytes, size, &summary, e));
+	assemble_forgive(t->job, summary);
 	t->layer->summary = summary;
 	return ERR_OK;
 }

@@ -192,6 +192,17 @@ def test_scratch_space_that_is_too_small_fails_with_that_reason_and_fills_nothin
     assert not scratch_entries(stowage)
 
 
+def test_an_incomplete_result_says_so_where_the_operator_accepts_one(new_stowage, registry, unique):
+    stowage = new_stowage(workers=1, config={"analyzer_worker": {"allow_incomplete": True}})
+    broken = {"var/lib/dpkg/status": b"Package: x\nStatus: install ok installed\n\n\0\1\2 no status file"}
+    reference = registry.push(image([layer({**broken, **npm("fine", "1.0.0"), "u": unique})]), f"{unique}/part:1")
+    stowage("image", "add", reference, "--wait")
+    got = detail(stowage, reference)
+    assert got["status"] == "analysed"
+    assert any("var/lib/dpkg/status" in each for each in got["incomplete"]), got
+    assert [p["name"] for p in stowage("image", "content", reference, "npm")["items"]] == ["fine"]
+
+
 def test_two_images_at_once_with_one_layer_download_it_once(new_stowage, fake_registry, unique):
     stowage = new_stowage(workers=1, config={"analyzer_worker": {"jobs": 2}})
     shared = layer({"shared": File(data=noise(2_000_000, unique))}, "none")
