@@ -7,6 +7,8 @@
  *    know one name and the file system may have the other.
  *  - The distribution is that of etc/os-release, else of usr/lib/os-release; symbolic links between such files are
  *    followed.
+ *  - A hard link to a lower layer's file proves nothing, since that layer's content is not read again: where a
+ * cataloger would look at it, it is listed as unparsed.
  *  - Evidence that was fatally unreadable and is visible makes the image ERR_CORRUPT, with path and reason.
  *
  * The files documents are read only where a decision needs them: those of the layers above some evidence. An image

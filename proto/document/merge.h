@@ -13,8 +13,9 @@
  * This is what unpacking the layers one after the other gives (checked as a property against umoci), and it does not
  * depend on the order of entries within a layer except where unpacking depends on it, too (an entry replaces an earlier
  * one of the same path). Four things are decided otherwise, or where unpackers differ among themselves:
- *  - A symbolic link is data and never followed. An entry below a path where a lower layer has a link replaces the link
- *    by a directory, as overlay file systems do it; containerd and umoci would write through the link.
+ *  - A symbolic link of a lower layer is data and not followed. An entry below such a path replaces the link by a
+ *    directory, as overlay file systems do it; containerd and umoci would write through the link. (Links of the same
+ *    layer are followed when its documents are made; there all unpackers agree.)
  *  - Whiteouts work whatever their position in the tar; a directory whited out and implied by the same layer has
  *    default attributes in either order.
  *  - aufs' own names (.wh..wh.plnk and so on) are no part of a layer.

@@ -207,6 +207,13 @@ static enum err_code analyse_layers(struct job *job, struct err *e)
 
 /* ---- the whole ---- */
 
+/* Before anybody hears how the job ended: who knows that it is over finds nothing of it on the disk. */
+static void leave_scratch(struct job *job)
+{
+	talloc_free(job->scratch);
+	job->scratch = NULL;
+}
+
 static enum err_code work(struct job *job, int64_t started, struct err *e)
 {
 	struct source_env sources = {job->env->sources, job->env->gateway, job->env->settings->registry_ca_file};
@@ -223,6 +230,7 @@ static enum err_code work(struct job *job, int64_t started, struct err *e)
 	TRY(analyse_layers(job, e));
 	atomic_store(&job->stage, "assembling the result");
 	TRY(assemble_image(job, job->ctx, &image, e));
+	leave_scratch(job);
 	TRY(how_it_stopped(job, e));
 	atomic_store(&job->stage, "storing the result");
 	return commit_image(job, &image, clock_monotonic_ms() - started, e);
@@ -314,6 +322,7 @@ void job_run(const struct job_env *env, const struct job_lease_reply *lease)
 	if (code == ERR_CANCELLED && atomic_load(&job->stop) == JOB_STALE)
 		code = ERR_STALE_LEASE;
 	keeper_stop(keeper);
+	leave_scratch(job);
 	tell_end(job, code, &e, clock_monotonic_ms() - started);
 	log_context_clear();
 	talloc_free(job->ctx);

@@ -5,7 +5,7 @@
 #include "services/archive-manager/row.h"
 
 #define ACQUIRE_MS 10000
-#define LEASE_MS 300000
+#define LEASE_MS 60000 /* renewed with each page */
 #define PAGE 100
 #define PAUSE_MS 20 /* between two questions to the catalog */
 
@@ -53,7 +53,11 @@ static enum err_code run(struct archive *a, struct err *e)
 
 	while (list.more) {
 		SCRATCH_CTX(page);
+		bool mine;
 
+		TRY(db_lease(a->db, "archive", "reconcile", process_instance(a->process), LEASE_MS, &mine, e));
+		if (!mine)
+			return ERR_OK;
 		TRY(load_page(a, page, &after, &list, e));
 		for (size_t i = 0; i < list.count; i++) {
 			TRY(look_at(a, &list.items[i], e));
@@ -69,11 +73,9 @@ static enum err_code run(struct archive *a, struct err *e)
 
 void reconcile_residences(struct process *process, void *state)
 {
-	struct archive *a = state;
-	bool mine = false;
 	struct err e;
 
-	if (db_lease(a->db, "archive", "reconcile", process_instance(process), LEASE_MS, &mine, &e) != ERR_OK ||
-	    (mine && run(a, &e) != ERR_OK))
+	(void)process;
+	if (run(state, &e) != ERR_OK)
 		LOG_WARN("archive not compared with the catalog", LOG_ERR(&e));
 }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #define LOOK_MS 2000 /* for work that nobody told this process of */
-#define RECONCILE_MS 60000
+#define RECONCILE_MS 300000
 #define NAME_SIZE 32
 
 enum err_code archive_dispatch(struct rpc_call *call, const cJSON *body, cJSON **reply, struct err *e);

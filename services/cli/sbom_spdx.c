@@ -88,7 +88,7 @@ static void add_distribution(struct json_writer *w, const struct image_detail *i
 	json_add_text(w, "name", image->distribution->id);
 	json_add_text(w, "SPDXID", "SPDXRef-Distribution");
 	json_add_known(w, "versionInfo", image->distribution->version);
-	json_add_text(w, "primaryPackagePurpose", "OPERATING-SYSTEM");
+	json_add_text(w, "primaryPackagePurpose", "OPERATING_SYSTEM");
 	add_common(w);
 	json_add_text(w, "licenseDeclared", "NOASSERTION");
 	json_add_known(w, "description", image->distribution->name);

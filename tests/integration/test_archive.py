@@ -1,5 +1,6 @@
 """Images into the archive and back, also when the archive-manager dies in the middle of it."""
 
+import json
 import os
 import random
 import threading
@@ -95,7 +96,7 @@ def settled(stowage, name, seconds=30):
         done = stowage.run("archive", "get", name)
         if done.returncode != 0:
             return b"not found" in done.stderr and [None]
-        item = archived(stowage, name)
+        item = json.loads(done.stdout)
         return item["state"] in ("archived", "failed") and [item]
 
     return wait_until(look, f"{name} to settle in the archive", seconds)[0]

@@ -153,6 +153,24 @@ def test_waiting_ends_with_the_timeout(stowage, fake_registry, unique):
     assert stowage("image", "wait", reference, timeout=120)["status"] == "analysed"
 
 
+def test_a_job_is_cancelled_and_tried_again(stowage, fake_registry, unique):
+    from support.fake_registry import Answer
+
+    slow = layer({"slow": File(data=os.urandom(600_000)), "u": unique}, "none")
+    fake_registry.add(image([slow]), f"{unique}/slow:1")
+    fake_registry.on(f"/v2/{unique}/slow/blobs/{slow.digest}", Answer(200, slow.data, pace=1.0), times=1)
+    job = str(stowage("image", "add", f"{fake_registry.host}/{unique}/slow:1")["job"])
+    assert stowage("job", "get", job)["state"] in ("queued", "leased")
+    assert int(job) in [j["job"] for j in stowage("job", "ls", "--limit", "10")["items"]]
+    assert stowage("job", "cancel", job)["state"] == "cancelled"
+    assert stowage.fails("job", "cancel", job).code == "conflict"
+    assert stowage.fails("image", "wait", f"{fake_registry.host}/{unique}/slow:1").code == "cancelled"
+    again = stowage("job", "retry", job)
+    assert stowage("job", "get", str(again["job"]))["state"] in ("queued", "leased", "done")
+    assert stowage("image", "wait", f"{fake_registry.host}/{unique}/slow:1", timeout=90)["status"] == "analysed"
+    assert "attempts:" in stowage.text("job", "get", str(again["job"]))
+
+
 # Documents --------------------------------------------------------------------------------------------------------
 
 

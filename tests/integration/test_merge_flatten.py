@@ -4,7 +4,7 @@ Random stacks of layers are unpacked by umoci, which knows nothing of our merge.
 by entry, with the merge of the layers' documents; and it is packed into one single layer, whose documents must equal the
 merge and whose packages must be the stack's.
 
-STOWAGE_PROPERTY_N says how many stacks (default 60), STOWAGE_PROPERTY_SEED which is the first; a failure names its seed.
+STOWAGE_PROPERTY_N says how many stacks (default 120), STOWAGE_PROPERTY_SEED which is the first; a failure names its seed.
 
 Left out of the stacks is what umoci refuses to unpack (an entry below a file, a hard link to nothing), and what
 proto/document/merge.h says is decided otherwise: entries below a symbolic link of a lower layer, and a whiteout behind an
@@ -28,7 +28,7 @@ import pytest
 
 BIN = Path(os.environ.get("STOWAGE_BIN", Path(__file__).resolve().parents[2] / "build/release/bin"))
 TOOL = BIN.parent / "helpers" / "layer_tool"
-COUNT = int(os.environ.get("STOWAGE_PROPERTY_N", "60"))
+COUNT = int(os.environ.get("STOWAGE_PROPERTY_N", "120"))
 SEED = int(os.environ.get("STOWAGE_PROPERTY_SEED", "1"))
 BATCH = 20
 

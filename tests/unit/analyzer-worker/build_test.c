@@ -394,8 +394,8 @@ static void notes_of_what_survives_are_printed(void **state)
 			   "{\"unparsed\":\"b\",\"cataloger\":\"npm\",\"evidence\":\"c/package.json\"}\n"
 			   "{\"unparsed\":\"it is a hard link to a file that no cataloger reads under its other name\","
 			   "\"cataloger\":\"npm\",\"evidence\":\"d/package.json\"}\n"
-			   "{\"unparsed\":\"it is a hard link to a file that no cataloger reads under its other name\","
-			   "\"cataloger\":\"npm\",\"evidence\":\"e/package.json\"}\n");
+			   "{\"unparsed\":\"it is a hard link to a lower layer's file\",\"cataloger\":\"npm\","
+			   "\"evidence\":\"e/package.json\"}\n");
 	assert_int_equal(counts.lower_links, 1);
 	fclose(room.file);
 }

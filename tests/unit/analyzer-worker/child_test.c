@@ -400,6 +400,55 @@ static void garbage_never_kills_the_child(void **state)
 	}
 }
 
+static void files_that_turn_out_to_be_wanted_are_read_the_second_time(void **state)
+{
+	SCRATCH_CTX(ctx);
+	CLEANUP(buf_release) struct buf tar;
+	FILE *files = tmpfile(), *summary = tmpfile(), *spill = tmpfile();
+	struct layer_child_setup setup = {
+	    .any_codec = true, .may_repeat = true, .files_fd = fileno(files), .summary_fd = fileno(summary)};
+	struct layer_result results[2];
+	const char *text;
+	struct err e;
+
+	(void)state;
+	setup.spill_fd = fileno(spill);
+	buf_init(&tar, MIB);
+	add_entry(&tar, "store/00", '0', "{\"name\":\"old\",\"version\":\"1\"}", NULL);
+	add_entry(&tar, "m/a/package.json", '1', NULL, "store/00");
+	add_entry(&tar, "store/00", '0', "{\"name\":\"new\",\"version\":\"2\"}", NULL);
+	add_entry(&tar, "m/b/package.json", '1', NULL, "store/00");
+	add_entry(&tar, "m/c/package.json", '1', NULL, "m/b/package.json");
+	add_entry(&tar, "m/lower/package.json", '1', NULL, "store/01");
+	add_end(&tar);
+	for (int round = 0; round < 2; round++) {
+		struct layer_child child;
+		struct feeding feeding = {.child = &child, .bytes = tar.bytes, .len = tar.len};
+
+		setup.again = round ? &results[0] : NULL;
+		assert_int_equal(layer_child_start(&setup, &child, &e), ERR_OK);
+		feed(&feeding);
+		assert_int_equal(layer_child_finish(&child, NULL, NULL, &results[round], &e), ERR_OK);
+		layer_child_release(&child);
+		assert_int_equal(results[round].wants_len > 0, round == 0);
+		if (round == 0)
+			assert_int_equal(ftruncate(setup.files_fd, 0) + ftruncate(setup.summary_fd, 0), 0);
+	}
+	text = read_all(ctx, summary);
+	assert_non_null(strstr(text, "{\"name\":\"old\",\"version\":\"1\"}],\"cataloger\":\"npm\",\"type\":\"npm\","
+	                             "\"evidence\":\"m/a/package.json\"}\n"));
+	assert_non_null(strstr(text, "{\"name\":\"new\",\"version\":\"2\"}],\"cataloger\":\"npm\",\"type\":\"npm\","
+	                             "\"evidence\":\"m/b/package.json\"}\n"));
+	assert_non_null(strstr(text, "\"evidence\":\"m/c/package.json\"}\n"));
+	assert_non_null(strstr(text,
+	                       "{\"unparsed\":\"it is a hard link to a lower layer's file\",\"cataloger\":\"npm\","
+	                       "\"evidence\":\"m/lower/package.json\"}\n"));
+	assert_null(strstr(text, "\"evidence\":\"store"));
+	text = read_all(ctx, files);
+	assert_string_equal(text + strlen(text) - 7, "end 11\n");
+	fclose(spill);
+}
+
 struct watching {
 	struct layer_child child;
 	struct layer_progress last;
@@ -523,6 +572,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(holes_of_sparse_files_are_zeroes),
 	    cmocka_unit_test(limits_end_the_layer_and_name_themselves),
 	    cmocka_unit_test(garbage_never_kills_the_child),
+	    cmocka_unit_test(files_that_turn_out_to_be_wanted_are_read_the_second_time),
 	    cmocka_unit_test(progress_is_told),
 	    cmocka_unit_test(a_killed_child_is_told_from_a_bad_layer),
 	    cmocka_unit_test(a_program_that_is_not_there_is_an_error),

@@ -210,13 +210,19 @@ static void check_spdx_package(const cJSON *spdx, const cJSON *p)
 {
 	static const char *const required[] = {"name", "downloadLocation", "licenseConcluded", "licenseDeclared",
 	                                       "copyrightText"};
+	const cJSON *member;
 
 	for (size_t i = 0; i < ARRAY_SIZE(required); i++)
 		assert_true(*text_of(p, required[i]));
+	cJSON_ArrayForEach (member, p)
+		assert_matches(member->string,
+		               "^(name|SPDXID|versionInfo|primaryPackagePurpose|downloadLocation|filesAnalyzed|"
+		               "license(Concluded|Declared|Comments)|copyrightText|comment|checksums|"
+		               "externalRefs|sourceInfo|description)$");
 	assert_matches(text_of(p, "SPDXID"), "^SPDXRef-[A-Za-z0-9.-]+$");
 	assert_false(has_other(json_array(spdx, "packages"), p, "SPDXID"));
 	assert_true(json_has(p, "filesAnalyzed"));
-	assert_matches(text_of(p, "primaryPackagePurpose"), "^(CONTAINER|OPERATING-SYSTEM|LIBRARY)$");
+	assert_matches(text_of(p, "primaryPackagePurpose"), "^(CONTAINER|OPERATING_SYSTEM|LIBRARY)$");
 }
 
 static void an_spdx_document_keeps_to_the_schema(void **state)
