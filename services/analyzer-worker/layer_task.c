@@ -26,6 +26,7 @@ struct task {
 
 	pthread_t watcher;
 	struct layer_result result; /* the watcher's, until it is joined */
+	struct layer_result first;  /* of a layer that has to be read twice (layer_child_setup.may_repeat) */
 	enum err_code code;
 	struct err error;
 	_Atomic int64_t checked_at;
@@ -139,6 +140,8 @@ static enum err_code start_child(struct task *t, struct err *e)
 	    .summary_fd = t->summary_fd,
 	    .spill_fd = t->spill_fd,
 	    .nonblocking = true,
+	    .may_repeat = true,
+	    .again = t->first.wants_len ? &t->first : NULL,
 	};
 
 	TRY(layer_child_start(&setup, &t->child, e));
@@ -206,11 +209,16 @@ static enum err_code check_diff_id(const struct task *t, struct err *e)
 	           digest_text(&t->result.diff_id).text, digest_text(&t->layer->diff_id).text);
 }
 
+static enum err_code open_file(struct task *t, int *fd, struct err *e)
+{
+	return *fd >= 0 ? ERR_OK : scratch_file(t->job->scratch, fd, e);
+}
+
 static enum err_code open_files(struct task *t, struct err *e)
 {
-	TRY(scratch_file(t->job->scratch, &t->files_fd, e));
-	TRY(scratch_file(t->job->scratch, &t->summary_fd, e));
-	return scratch_file(t->job->scratch, &t->spill_fd, e);
+	TRY(open_file(t, &t->files_fd, e));
+	TRY(open_file(t, &t->summary_fd, e));
+	return open_file(t, &t->spill_fd, e);
 }
 
 static void close_files(struct task *t, bool keep_files)
@@ -226,15 +234,26 @@ static void close_files(struct task *t, bool keep_files)
 	t->summary_fd = t->spill_fd = -1;
 }
 
+/* The layer has hard links to files that nobody looked at: once more, with what the first reading left in the spill
+ * file. */
+static enum err_code prepare_again(struct task *t, struct err *e)
+{
+	t->first = t->result;
+	if (ftruncate(t->files_fd, 0) != 0 || lseek(t->files_fd, 0, SEEK_SET) != 0 ||
+	    ftruncate(t->summary_fd, 0) != 0 || lseek(t->summary_fd, 0, SEEK_SET) != 0)
+		return ERR_SYS(e, ERR_INTERNAL, "emptying scratch files");
+	return ERR_OK;
+}
+
 /* From the cache, or by download; a second time when the cached blob turned out damaged. */
 static enum err_code parse_blob(struct task *t, struct err *e)
 {
 	const struct descriptor *blob = &t->layer->about->blob;
 	enum err_code code;
-	bool damaged;
+	bool damaged, again;
 
 	do {
-		damaged = false;
+		damaged = again = false;
 		TRY(open_files(t, e));
 		TRY(layer_cache_enter(t->job->env->cache, &blob->digest, blob->size, job_must_stop, t->job, &t->visit,
 		                      e));
@@ -243,9 +262,14 @@ static enum err_code parse_blob(struct task *t, struct err *e)
 			LOG_WARN("cached layer is damaged", LOG_TEXT("layer", digest_text(&blob->digest).text));
 			layer_cache_damaged(&t->visit);
 			close_files(t, false);
+			t->first.wants_len = 0;
 		}
 		layer_cache_leave(&t->visit);
-	} while (damaged);
+		if (code == ERR_OK && t->result.wants_len > 0) {
+			again = true;
+			TRY(prepare_again(t, e));
+		}
+	} while (damaged || again);
 	TRY(code);
 	return check_diff_id(t, e);
 }

@@ -217,3 +217,15 @@ def test_an_opaque_directory_and_a_directory_turned_file_hide_their_packages(sto
     reference = registry.push(image([lower, upper]), f"{unique}/hiding:1")
     stowage("image", "add", reference, "--wait")
     assert packages(stowage, reference) == [("npm", "kept", "1.0.0")]
+
+
+def test_a_hard_link_where_a_cataloger_looks_proves_its_package(stowage, registry, unique):
+    """As package managers lay out a store of files and link them into place: the bytes come under another name."""
+    manifest = next(iter(npm("linked", "3.1.4").values()))
+    linked = layer({"store/a1b2": manifest, "srv/node_modules/linked/package.json": Hardlink("store/a1b2"), "u": unique})
+    reference = registry.push(image([linked]), f"{unique}/store:1")
+    stowage("image", "add", reference, "--wait")
+    assert packages(stowage, reference) == [("npm", "linked", "3.1.4")]
+    files = paths(stowage, reference)
+    assert files["srv/node_modules/linked/package.json"]["sha256"] == files["store/a1b2"]["sha256"]
+    assert sorted(f["path"] for f in files.values() if f["type"] == "f") == ["srv/node_modules/linked/package.json", "store/a1b2", "u"]
