@@ -197,7 +197,11 @@ static void a_blob_that_never_comes_through_is_unavailable(void **state)
 		if (stream(ctx, SIZE, &seen, &e) != cases[i].code)
 			fail_msg("%s: %s: %s", cases[i].answers, err_name(e.code), e.text);
 		assert_false(seen.wrong);
-		assert_int_equal(count_of(double_log(ctx), "GET /v2/"), err_retry(cases[i].code) ? 4 : 1);
+		/* Four attempts; fewer when a busy machine makes their waits end after the retry budget. */
+		if (err_retry(cases[i].code))
+			assert_in_range(count_of(double_log(ctx), "GET /v2/"), 2, 4);
+		else
+			assert_int_equal(count_of(double_log(ctx), "GET /v2/"), 1);
 	}
 }
 
