@@ -8,26 +8,59 @@
 #include <string.h>
 
 #define WINDOW (1 * MIB)
+#define KEPT_MAX (8 * MIB) /* of a files document in the document cache */
 #define LOCATION_MAX 4096
 #define INCOMPLETE_MAX 100
 
-/* A known layer's files document, opened only when it is read. */
+/* A known layer's files document, opened only when it is read: from memory if it was read lately, else from the object
+ * store, and then kept. */
 struct stored_files {
+	const struct job *job;
+	const char *name; /* in the document cache */
 	struct store_reader *reader;
+	struct files_memory memory;
+	struct files_source source; /* of memory; read is NULL while it comes from the reader */
+	struct buf seen;            /* what the reader gave so far; failed: too much to be kept */
 };
+
+static int stored_destroy(struct stored_files *s)
+{
+	buf_release(&s->seen);
+	return 0;
+}
+
+static const char *cache_name(TALLOC_CTX *ctx, const struct store_object *object)
+{
+	return talloc_asprintf(ctx, "%s/%s", object->account, object->key);
+}
 
 static enum err_code stored_read(void *arg, void *into, size_t size, size_t *got, struct err *e)
 {
 	struct stored_files *s = arg;
 
-	return store_reader_read(s->reader, into, size, got, e);
+	if (s->source.read)
+		return s->source.read(s->source.arg, into, size, got, e);
+	TRY(store_reader_read(s->reader, into, size, got, e));
+	if (*got)
+		buf_add(&s->seen, into, *got);
+	else if (!buf_failed(&s->seen))
+		document_cache_put(s->job->env->documents, s->name, s->seen.bytes, s->seen.len);
+	return ERR_OK;
 }
 
 static enum err_code stored_rewind(void *arg, struct err *e)
 {
 	struct stored_files *s = arg;
+	char *bytes;
+	size_t len;
 
-	(void)e;
+	if (!s->source.read && document_cache_get(s->job->env->documents, s, s->name, &bytes, &len)) {
+		s->memory = (struct files_memory){bytes, len, 0};
+		s->source = files_memory_source(&s->memory);
+	}
+	if (s->source.read)
+		return s->source.rewind(s->source.arg, e);
+	buf_reset(&s->seen);
 	store_reader_rewind(s->reader);
 	return ERR_OK;
 }
@@ -39,7 +72,11 @@ static struct files_source stored_source(const struct job *job, TALLOC_CTX *ctx,
 
 	ASSERT(s);
 	from.key = talloc_asprintf(s, ANALYZER_REVISION "/%s/files", digest_hex(&layer->about->blob.digest).text);
+	s->job = job;
+	s->name = cache_name(s, &from);
 	s->reader = store_reader_new(s, job->env->gateway, &from, WINDOW);
+	buf_init(&s->seen, KEPT_MAX);
+	talloc_set_destructor(s, stored_destroy);
 	return (struct files_source){stored_read, stored_rewind, s};
 }
 

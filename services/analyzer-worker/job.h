@@ -14,6 +14,7 @@
 #include "proto/document/files.h"
 #include "proto/document/summary.h"
 #include "services/analyzer-worker/catalogers/catalogers.h"
+#include "services/analyzer-worker/document_cache.h"
 #include "services/analyzer-worker/layer_cache.h"
 #include "services/analyzer-worker/scratch.h"
 #include "services/analyzer-worker/settings.h"
@@ -28,6 +29,7 @@ struct job_env {
 	struct layer_limits limits;
 	struct scratch *scratch;
 	struct layer_cache *cache;
+	struct document_cache *documents;
 	struct rpc_client *catalog, *gateway;
 	struct source_pool *sources;
 	bool (*draining)(void *arg);

@@ -16,6 +16,7 @@ struct settings {
 	int64_t scratch_reserve_megabytes;
 	bool layer_cache_enable;
 	const char *layer_cache_max_gigabytes;
+	int64_t document_cache_megabytes;
 	int64_t jobs, parallel_layers;
 	int64_t job_timeout_ms;
 	bool allow_incomplete;

@@ -110,6 +110,7 @@ enum err_code worker_start(struct process *process, void *state, struct err *e)
 	    .settings = s,
 	    .limits = settings_limits(s),
 	    .sources = source_pool_new(w),
+	    .documents = document_cache_new(w, (size_t)s->document_cache_megabytes * MIB),
 	    .draining = draining,
 	    .draining_arg = w,
 	};
