@@ -245,7 +245,7 @@ static enum err_code run_call(struct call *call)
 		bool over;
 
 		if (time_left(call) == 0)
-			return give_up(call, "did not answer in time");
+			return give_up(call, "did not answer in time (or does not share this cluster_secret)");
 		if (clock_monotonic_ms() - call->reached_ms > c->connect_wait_ms)
 			return give_up(call, "cannot be reached");
 		ep = rpc_endpoints_choose(c->endpoints, &call->tried, &not_before_ms);

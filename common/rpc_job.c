@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define PING "ping"
+#define WARN_EVERY_MS 10000
 
 static struct metric requests = METRIC_COUNTER("stowage_rpc_requests_total", "Requests given to a handler.");
 static struct metric failures = METRIC_COUNTER("stowage_rpc_failed_total", "Requests whose answer was an error.");
@@ -105,9 +106,23 @@ static void finish(struct rpc_desk *desk, struct rpc_job *job, enum err_code cod
 
 /* Opening ---------------------------------------------------------------------------------------------------------- */
 
+/* Frames that no secret opens are never answered; the operator who gave two processes different secrets hears of it
+ * here, now and then. */
+static void warn_unopened(void)
+{
+	static _Atomic int64_t next_ms;
+	int64_t now = clock_monotonic_ms(), due = atomic_load(&next_ms);
+
+	if (now >= due && atomic_compare_exchange_strong(&next_ms, &due, now + WARN_EVERY_MS))
+		LOG_WARN("frames that no secret opens: does a process have another cluster_secret?",
+		         LOG_NUMBER("dropped", metric_read(&unopened)));
+}
+
 static enum rpc_job_verdict drop(struct metric *reason)
 {
 	metric_add(reason, 1);
+	if (reason == &unopened)
+		warn_unopened();
 	return RPC_JOB_NOTHING;
 }
 

@@ -110,7 +110,7 @@ void document_cache_put(struct document_cache *c, const char *name, const void *
 		d = document_make(name, bytes, len);
 		append(c, d);
 		c->bytes += weight(d);
-		while (c->bytes > c->bytes_max)
+		while (c->documents && c->bytes > c->bytes_max)
 			drop(c, c->documents);
 	}
 	pthread_mutex_unlock(&c->mutex);

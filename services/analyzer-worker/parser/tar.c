@@ -86,10 +86,10 @@ static enum err_code open_archive(struct reader *r, struct err *e)
 }
 
 /*
- * In the C locale, libarchive warns of each name outside ASCII that it cannot convert, and leaves its bytes as they are:
- * that is what is wanted. (In a UTF-8 locale there would be no warning, but names of pax headers would be brought into
- * Unicode's composed form and be other files' names.) It warns without words of ACLs that it does not understand, which
- * nobody asks for here. What else it warns of means that something was not read.
+ * In the C locale, libarchive warns of each name outside ASCII that it cannot convert, and leaves its bytes as they
+ * are: that is what is wanted. (In a UTF-8 locale there would be no warning, but names of pax headers would be brought
+ * into Unicode's composed form and be other files' names.) It warns without words of ACLs that it does not understand,
+ * which nobody asks for here. What else it warns of means that something was not read.
  */
 static bool is_harmless(const char *warning)
 {
