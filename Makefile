@@ -21,7 +21,7 @@ CC_MODE := $(or $(CC_$(MODE)),$(if $(filter default,$(origin CC)),gcc,$(CC)))
 # and literals, switch statements that forget a value, prototypes that do not say what they take.
 WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes \
             -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wno-missing-field-initializers $(WERROR)
-PACKAGES := libpq libcurl nanomsg libarchive libcjson libuv libzstd talloc yaml-0.1 libmicrohttpd libcrypto libseccomp
+PACKAGES := expat libpq libcurl nanomsg libarchive libcjson libuv libzstd talloc yaml-0.1 libmicrohttpd libcrypto libseccomp
 CPPFLAGS += -I. -D_GNU_SOURCE -DSTOWAGE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 
 HARDEN  := -fstack-protector-strong -fstack-clash-protection -fPIE

@@ -196,8 +196,9 @@ static void set_limits(CURL *curl, const struct http_client_options *options, co
 
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
 	                 (long)(options->connect_ms ? options->connect_ms : CONNECT_MS));
+	/* Its clock rounds in another way: a little later than ours, so that the deadline is what is told. */
 	if (left < INT32_MAX)
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)MAX(left, 1));
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left + 2);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);

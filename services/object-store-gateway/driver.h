@@ -82,6 +82,6 @@ const char *driver_names(TALLOC_CTX *ctx);
 /* Every required slot is filled. */
 bool driver_is_whole(const struct driver *d);
 
-extern const struct driver driver_db, driver_localfs, driver_mem;
+extern const struct driver driver_db, driver_localfs, driver_mem, driver_s3, driver_swift;
 
 #endif

@@ -3,9 +3,7 @@
 #include <string.h>
 
 static const struct driver *const drivers[] = {
-    &driver_db,
-    &driver_localfs,
-    &driver_mem,
+    &driver_db, &driver_localfs, &driver_mem, &driver_s3, &driver_swift,
 };
 
 bool driver_is_whole(const struct driver *d)

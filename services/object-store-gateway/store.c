@@ -36,7 +36,7 @@ static const struct config_option section_options[] = {
     {"compression.min_size_kbytes", CONFIG_NUMBER, IN(min_size_kbytes), "1", 0, 4096,
      .help = "Chunks below this size are stored as they are."},
     {"compression.level", CONFIG_NUMBER, IN(level), "3", 1, 19, .help = "Of zstd."},
-    {"storage_driver.name", CONFIG_TEXT, IN(driver), "db", .help = "Back end: db, localfs, mem."},
+    {"storage_driver.name", CONFIG_TEXT, IN(driver), "db", .help = "Back end: db, localfs, mem, s3, swift."},
     {"storage_driver.config", CONFIG_TREE, IN(driver_config), NULL, .help = "The driver's own options."},
     CONFIG_END,
 };

@@ -30,6 +30,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Whoever includes this may have another program started that listens and is controlled in the same way. */
+#ifndef DOUBLE_PROGRAM
+#define DOUBLE_PROGRAM "tests/integration/registry_double.py"
+#endif
+
 enum double_port { DOUBLE_PLAIN, DOUBLE_OTHER, DOUBLE_TLS, DOUBLE_PORTS };
 
 static struct {
@@ -53,8 +58,7 @@ static inline void double_spawn(int in, int out)
 	dup2(out, 1);
 	for (int fd = 3; fd < 64; fd++)
 		close(fd);
-	execl("/usr/bin/python3", "python3", "tests/integration/registry_double.py", registry_double.directory,
-	      (char *)NULL);
+	execl("/usr/bin/python3", "python3", DOUBLE_PROGRAM, registry_double.directory, (char *)NULL);
 	_exit(127);
 }
 
