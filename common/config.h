@@ -67,6 +67,12 @@ enum err_code config_load(TALLOC_CTX *ctx, const char *const *files, size_t coun
 enum err_code config_read_tree(TALLOC_CTX *ctx, const struct config_node *node, const struct config_option *options,
                                void *into, struct err *e) MUST_CHECK;
 
+/* A subtree as text, for keeping it elsewhere: JSON, with what ${...} stands for now in place, and secrets. NULL reads
+ * back as "not given". config_from_text gives a tree with the same values; name stands for the file in messages. */
+enum err_code config_render(TALLOC_CTX *ctx, const struct config_node *node, char **text, struct err *e) MUST_CHECK;
+enum err_code config_from_text(TALLOC_CTX *ctx, const char *name, const char *text, const struct config_node **out,
+                               struct err *e) MUST_CHECK;
+
 /* "file:line" of a node, for messages. */
 const char *config_place(TALLOC_CTX *ctx, const struct config_node *node);
 

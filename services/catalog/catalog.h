@@ -10,14 +10,15 @@
 #ifndef CATALOG_CATALOG_H
 #define CATALOG_CATALOG_H
 
+#include "common/vault.h"
 #include "proto/messages.h"
 #include "services/catalog/hub.h"
 #include "services/catalog/objects.h"
 #include "services/catalog/registry_pool.h"
 #include "services/catalog/settings.h"
-#include "services/catalog/vault.h"
 
 #define CATALOG_DEFAULT_ACCOUNT "default"
+#define VAULT_PURPOSE "stowage catalog secrets 1" /* what is sealed with it is read for ever */
 
 struct catalog {
 	struct process *process; /* NULL in unit tests */

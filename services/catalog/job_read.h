@@ -4,8 +4,8 @@
 #ifndef CATALOG_JOB_READ_H
 #define CATALOG_JOB_READ_H
 
+#include "common/vault.h"
 #include "services/catalog/job.h"
-#include "services/catalog/vault.h"
 
 /* Everything hangs on ctx. */
 enum err_code job_read_item(struct db *db, TALLOC_CTX *ctx, const char *account, int64_t id, struct job_item *item,

@@ -28,7 +28,7 @@ static enum err_code start(struct process *process, void *state, struct err *e)
 	    .registries = registry_pool_new(ctx, settings->registry_ca_file),
 	    .objects = objects_gateway(ctx, gateway, settings->sweep_lease_ms / 2),
 	};
-	TRY(vault_new(ctx, &secret, &c->vault, e));
+	TRY(vault_new(ctx, VAULT_PURPOSE, &secret, &c->vault, e));
 	tasks_register(c);
 	return ERR_OK;
 }

@@ -8,7 +8,7 @@
 #include "common/db.h"
 #include "proto/messages.h"
 #include "services/catalog/registry_pool.h"
-#include "services/catalog/vault.h"
+#include "common/vault.h"
 
 /* Anonymous when the account has none for this registry. Texts hang on ctx. */
 enum err_code registry_credentials_find(struct db *db, TALLOC_CTX *ctx, const struct vault *vault, const char *account,

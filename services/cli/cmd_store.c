@@ -61,7 +61,7 @@ static void show_stats(struct cli *cli, const struct store_stats_reply *r)
 	fields_add(f, "stored, compressed", show_bytes(ctx, r->stored_bytes));
 	fields_add(f, "unowned chunks", show_number(ctx, r->unowned_chunks));
 	for (size_t i = 0; i < r->backends_count; i++)
-		fields_add(f, talloc_asprintf(ctx, "in %s, %s", r->backends[i].driver, r->backends[i].codec),
+		fields_add(f, talloc_asprintf(ctx, "in %s, %s", r->backends[i].backend, r->backends[i].codec),
 		           talloc_asprintf(ctx, "%lld chunks, %s", (long long)r->backends[i].chunks,
 		                           show_bytes(ctx, r->backends[i].stored_bytes)));
 	fields_print(f, stdout);

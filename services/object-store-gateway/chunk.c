@@ -9,15 +9,13 @@
 static const struct {
 	enum chunk_state from, to;
 } moves[] = {
-    {CHUNK_WRITING, CHUNK_LIVE},
-    {CHUNK_WRITING, CHUNK_DELETING},
-    {CHUNK_LIVE, CHUNK_DELETING},
-    {CHUNK_DELETING, CHUNK_NONE},
+    {CHUNK_WRITING, CHUNK_LIVE}, {CHUNK_WRITING, CHUNK_DELETING}, {CHUNK_LIVE, CHUNK_DELETING},
+    {CHUNK_LIVE, CHUNK_SPARE},   {CHUNK_SPARE, CHUNK_DELETING},   {CHUNK_DELETING, CHUNK_NONE},
 };
 
 const char *chunk_state_text(enum chunk_state state)
 {
-	static const char *const texts[] = {"none", "writing", "live", "deleting"};
+	static const char *const texts[] = {"none", "writing", "live", "spare", "deleting"};
 
 	return texts[state];
 }
@@ -67,7 +65,7 @@ struct chunk chunk_from_row(const struct db_rows *rows, size_t row, size_t colum
 	    .size = (size_t)db_number(rows, row, column + 2),
 	    .stored_size = (size_t)db_number(rows, row, column + 3),
 	    .zstd = strcmp(db_text(rows, row, column + 4), "zstd") == 0,
-	    .driver = db_text(rows, row, column + 5),
+	    .backend = db_number(rows, row, column + 5),
 	};
 }
 
@@ -103,7 +101,7 @@ static enum err_code look_up(struct db *db, TALLOC_CTX *ctx, const struct store 
 	    "SELECT w.sha256, c.id, c.suspect AND c.touched_at <= now() - $3::bigint * interval '1 millisecond'"
 	    " FROM (SELECT DISTINCT sha256 FROM unnest($2::bytea[]) AS u (sha256)) AS w"
 	    " LEFT JOIN LATERAL (SELECT id, suspect, touched_at FROM objects.chunk"
-	    "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' LIMIT 1) AS c ON true",
+	    "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' AND NOT damaged LIMIT 1) AS c ON true",
 	    DB_TEXT(s->name), DB_TEXT(sql_digests(ctx, sha256, count)), DB_NUMBER(s->grace_ms / TOUCH_PART));
 }
 

@@ -4,11 +4,14 @@
  * The life of a chunk is its row's state, and every change of it goes through chunk_set_state:
  *
  *     (no row) --> writing --> live --> deleting --> (no row)
- *                     \___________________^
+ *                     \         \-> spare --^
+ *                      \____________________^
  *
  *     put     row `writing` (the intent), bytes to the back end, row `live`. Where the back end is the database itself,
  *             row and bytes appear in one transaction, and there is no intent.
  *     sweep   row `deleting`, bytes out of the back end, row gone (gc.h).
+ *     rewrite a second row with the same content, at another place, takes the place of the live one, which goes, or
+ *             stays as a spare copy (chunk_rewrite).
  *
  * So the back end never holds bytes without a row, and no live row is without its bytes, wherever a process dies. A put
  * that finds the content `deleting`, or another put `writing` it, takes no part in that: it writes a row and bytes of
@@ -20,9 +23,9 @@
 #ifndef GATEWAY_CHUNK_H
 #define GATEWAY_CHUNK_H
 
-#include "services/object-store-gateway/store.h"
+#include "services/object-store-gateway/backend.h"
 
-enum chunk_state { CHUNK_NONE, CHUNK_WRITING, CHUNK_LIVE, CHUNK_DELETING };
+enum chunk_state { CHUNK_NONE, CHUNK_WRITING, CHUNK_LIVE, CHUNK_SPARE, CHUNK_DELETING };
 
 const char *chunk_state_text(enum chunk_state state);
 
@@ -43,15 +46,15 @@ struct chunk {
 	struct digest sha256;
 	size_t size, stored_size;
 	bool zstd;
-	const char *driver; /* on the context it was read with */
+	int64_t backend; /* backend_by_id */
 };
 
 /* The columns that chunk_from_row reads, from the given one on. */
-#define CHUNK_COLUMNS "c.id, c.sha256, c.size, c.stored_size, c.codec, c.driver"
+#define CHUNK_COLUMNS "c.id, c.sha256, c.size, c.stored_size, c.codec, c.backend"
 struct chunk chunk_from_row(const struct db_rows *rows, size_t row, size_t column);
 
-/* 1 to CHUNK_MAX bytes. *stored_bytes: added to the back end, 0 when the content was there. ERR_INVALID: sha256 is not
- * that of the bytes. */
+/* 1 to CHUNK_MAX bytes. A live chunk that is damaged is replaced. *stored_bytes: added to the back end, 0 when the
+ * content was there. ERR_INVALID: sha256 is not that of the bytes. */
 enum err_code chunk_put(struct store *s, const struct digest *sha256, const void *bytes, size_t len,
                         size_t *stored_bytes, struct err *e) MUST_CHECK;
 
@@ -61,18 +64,28 @@ struct chunk_write;
 
 enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct digest *sha256, const void *bytes,
                               size_t len, struct chunk_write **out, struct err *e) MUST_CHECK;
-/* *number: of the new chunk, or 0 when the content was there. */
+/* *number: of the new chunk, or 0 when the content was there. ERR_CORRUPT: it was there, damaged; chunk_put mends
+ * that. */
 enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *number, struct err *e) MUST_CHECK;
 size_t chunk_write_stored(const struct chunk_write *w); /* bytes added to the back end; counts the put */
 
+/* Writes the content of a live chunk once more, to `to`, reads that back, and puts the new row in the old one's place:
+ * objects name it from then on. The old row becomes `end`: CHUNK_DELETING or CHUNK_SPARE. *done is false when the old
+ * row was not live any more; then nothing changed. Whatever ends it early, the old row stays as it was, and what was
+ * begun is swept. ERR_CORRUPT: the copy did not come back as it was written. */
+enum err_code chunk_rewrite(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
+                            enum chunk_state end, bool *done, struct err *e) MUST_CHECK;
+
 /* The whole content, on ctx: chunk->size bytes. ERR_CORRUPT: not what its name says, or not there. That is damage only
- * if the row is still live: the sweep may have been faster. chunk_note_damage then puts it into log and metrics. */
+ * if the row is still live: the sweep may have been faster. chunk_note_damage then puts it into log and metrics, and
+ * marks the row: a put of the content then replaces it. */
 enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *chunk, void **bytes,
                         struct err *e) MUST_CHECK;
 bool chunk_is_live(struct store *s, const struct chunk *chunk); /* true also when it cannot be found out */
-void chunk_note_damage(const struct err *e);
+void chunk_note_damage(struct store *s, const struct chunk *chunk, const struct err *e);
 
-/* Which of these are not live; for those that are, the grace period starts again. missing has room for count. */
+/* Which of these are not live, or damaged; for those that are, the grace period starts again. missing has room for
+ * count. */
 enum err_code chunk_need(struct store *s, const struct digest *sha256, size_t count, struct digest *missing,
                          size_t *missing_count, struct err *e) MUST_CHECK;
 

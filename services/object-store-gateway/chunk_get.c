@@ -10,31 +10,44 @@ static struct metric gets_total = METRIC_COUNTER("stowage_chunk_gets_total", "Ch
 static struct metric damaged_total =
     METRIC_COUNTER("stowage_chunk_damaged_total", "Chunks that came back with another digest, or not at all.");
 
-void chunk_note_damage(const struct err *e)
+void chunk_note_damage(struct store *s, const struct chunk *chunk, const struct err *e)
 {
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct err ignored;
+
 	metric_add(&damaged_total, 1);
 	LOG_ERROR("chunk damaged", LOG_ERR(e));
+	if (db_acquire(s->db, DB_WAIT_MS, &db, &ignored) != ERR_OK ||
+	    db_query(db, NULL, NULL, &ignored,
+	             "UPDATE objects.chunk SET damaged = true WHERE id = $1 AND state = 'live' AND NOT damaged",
+	             DB_NUMBER(chunk->id)) != ERR_OK)
+		LOG_WARN("a damaged chunk could not be marked", LOG_ERR(&ignored));
 }
 
-static enum err_code damaged(const struct store *s, const struct chunk *c, const char *how, struct err *e)
+static enum err_code damaged(struct store *s, const struct chunk *c, const char *how, struct err *e)
 {
+	struct backend *b;
+	struct err ignored;
+
+	/* Only what was reached can be damaged, so the name is known. */
 	return ERR(e, ERR_CORRUPT, "%s: chunk %s (number %" PRId64 ", back end %s) %s", s->name,
-	           digest_text(&c->sha256).text, c->id, c->driver, how);
+	           digest_text(&c->sha256).text, c->id,
+	           backend_by_id(s, c->backend, &b, &ignored) == ERR_OK ? b->name : "unknown", how);
 }
 
 static enum err_code fetch(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **stored, struct err *e)
 {
 	struct location at = {c->sha256, c->id};
+	struct backend *b;
 	size_t got = 0;
 	enum err_code code;
 
-	if (strcmp(c->driver, s->driver->name) != 0)
-		return ERR(e, ERR_UNAVAILABLE, "%s: chunk %s is in back end %s, which is not configured", s->name,
-		           digest_text(&c->sha256).text, c->driver);
+	if (backend_by_id(s, c->backend, &b, e) != ERR_OK)
+		return err_wrap(e, "chunk %s", digest_text(&c->sha256).text);
 	*stored = talloc_size(ctx, c->stored_size);
 	ASSERT(*stored);
 	metric_add(&gets_total, 1);
-	code = s->driver->get(s->conn, &at, *stored, c->stored_size, &got, e);
+	code = b->driver->get(b->conn, &at, *stored, c->stored_size, &got, e);
 	if (code == ERR_NOT_FOUND)
 		return damaged(s, c, "is not there", e);
 	if (code == ERR_CORRUPT || (code == ERR_OK && got != c->stored_size))

@@ -1,22 +1,29 @@
 #include "common/codec.h"
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/metrics.h"
 #include "services/object-store-gateway/chunk.h"
+
+#include <string.h>
 
 #define LOOK_FIRST (64 * KIB) /* from this on, bytes are not sent to the database before it was asked */
 #define TRIES 5
 
 static struct metric puts_total = METRIC_COUNTER("stowage_chunk_puts_total", "Chunks written to a back end.");
+static struct metric mended_total =
+    METRIC_COUNTER("stowage_chunk_mended_total", "Damaged chunks that a good copy took the place of.");
 static struct metric known_total = METRIC_COUNTER("stowage_chunk_known_total", "Puts of chunks that were there.");
 
 struct chunk_write {
 	struct store *store;
+	struct backend *to;
 	struct digest sha256;
 	size_t len;         /* of the content */
 	const void *stored; /* what goes to the back end */
 	size_t stored_len;
 	bool zstd;
-	bool known; /* result: it was there */
+	bool known;      /* result: it was there */
+	int64_t damaged; /* result: the number of a live row whose bytes are not what they were; 0: none */
 };
 
 static enum err_code compress(struct chunk_write *w, const void *bytes, struct err *e)
@@ -38,8 +45,8 @@ static enum err_code compress(struct chunk_write *w, const void *bytes, struct e
 	return ERR_OK;
 }
 
-enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct digest *sha256, const void *bytes,
-                              size_t len, struct chunk_write **out, struct err *e)
+static enum err_code write_new(struct store *s, TALLOC_CTX *ctx, struct backend *to, const struct digest *sha256,
+                               const void *bytes, size_t len, struct chunk_write **out, struct err *e)
 {
 	struct chunk_write *w = talloc_zero(ctx, struct chunk_write);
 	struct digest found;
@@ -52,11 +59,18 @@ enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct dig
 		return ERR(e, ERR_INVALID, "the bytes of chunk %s have digest %s", digest_text(sha256).text,
 		           digest_text(&found).text);
 	w->store = s;
+	w->to = to;
 	w->sha256 = *sha256;
 	w->len = len;
 	TRY(compress(w, bytes, e));
 	*out = w;
 	return ERR_OK;
+}
+
+enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct digest *sha256, const void *bytes,
+                              size_t len, struct chunk_write **out, struct err *e)
+{
+	return write_new(s, ctx, s->current, sha256, bytes, len, out, e);
 }
 
 size_t chunk_write_stored(const struct chunk_write *w)
@@ -65,17 +79,20 @@ size_t chunk_write_stored(const struct chunk_write *w)
 	return w->known ? 0 : w->stored_len;
 }
 
-/* Is it live? Then it stays for another grace period. */
+/* Is it live, and sound? Then it stays for another grace period. */
 static enum err_code touch(struct db *db, struct chunk_write *w, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT touched_at > now() - $3::bigint * interval '1 millisecond' FROM objects.chunk"
+	             "SELECT touched_at > now() - $3::bigint * interval '1 millisecond', damaged, id FROM objects.chunk"
 	             " WHERE store = $1 AND sha256 = $2 AND state = 'live'",
 	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->store->grace_ms / TOUCH_PART)));
 	w->known = db_count(rows) == 1;
+	w->damaged = w->known && db_flag(rows, 0, 1) ? db_number(rows, 0, 2) : 0;
+	if (w->damaged)
+		return ERR(e, ERR_CORRUPT, "%s: chunk %s is damaged", w->store->name, digest_text(&w->sha256).text);
 	if (!w->known || db_flag(rows, 0, 0))
 		return ERR_OK;
 	TRY(db_query(db, ctx, &rows, e,
@@ -96,16 +113,16 @@ static enum err_code insert_live(struct db *db, struct chunk_write *w, int64_t *
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
-	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, driver, state)"
+	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, state)"
 	             " VALUES ($1, $2, $3, $4, $5, $6, 'live')"
 	             " ON CONFLICT (store, sha256) WHERE state = 'live' DO NOTHING RETURNING id",
 	             DB_TEXT(s->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
-	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_TEXT(s->driver->name)));
+	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id)));
 	w->known = db_count(rows) == 0;
 	if (w->known)
 		return ERR_OK;
 	*number = at.number = db_number(rows, 0, 0);
-	return s->driver->put_within(s->conn, db, &at, w->stored, w->stored_len, e);
+	return w->to->driver->put_within(w->to->conn, db, &at, w->stored, w->stored_len, e);
 }
 
 enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *number, struct err *e)
@@ -133,23 +150,43 @@ static enum err_code put_within_body(struct db *db, void *arg, struct err *e)
 
 /* ---- intent, bytes, live ---- */
 
-static enum err_code record_intent(struct chunk_write *w, int64_t *id, struct err *e)
+/* Row and location of a write that is about to begin. */
+static enum err_code insert_writing(struct db *db, const struct chunk_write *w, struct location *at, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	CLEANUP(db_cleanup) struct db *db = NULL;
 	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, state)"
+	             " VALUES ($1, $2, $3, $4, $5, $6, 'writing') RETURNING id",
+	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
+	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id)));
+	*at = (struct location){w->sha256, db_number(rows, 0, 0)};
+	return ERR_OK;
+}
+
+static enum err_code record_intent(struct chunk_write *w, struct location *at, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
 
 	TRY(db_acquire(w->store->db, DB_WAIT_MS, &db, e));
 	TRY(touch(db, w, e));
-	if (w->known)
-		return ERR_OK;
-	TRY(db_query(db, ctx, &rows, e,
-	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, driver, state)"
-	             " VALUES ($1, $2, $3, $4, $5, $6, 'writing') RETURNING id",
-	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
-	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_TEXT(w->store->driver->name)));
-	*id = db_number(rows, 0, 0);
+	return w->known ? ERR_OK : insert_writing(db, w, at, e);
+}
+
+static enum err_code put_bytes(const struct chunk_write *w, const struct location *at, struct err *e)
+{
+	if (w->to->driver->put(w->to->conn, at, w->stored, w->stored_len, e) != ERR_OK)
+		return err_wrap(e, "%s: back end %s", w->store->name, w->to->name);
 	return ERR_OK;
+}
+
+/* The sweep took this put for dead. It may have looked at the back end before the bytes came. */
+static enum err_code took_too_long(const struct chunk_write *w, const struct location *at, struct err *e)
+{
+	TRY(w->to->driver->remove(w->to->conn, at, 1, e));
+	return ERR(e, ERR_UNAVAILABLE, "writing chunk %s took longer than gc_write_grace",
+	           digest_text(&w->sha256).text);
 }
 
 static enum err_code make_live(struct chunk_write *w, int64_t id, bool *lost, struct err *e)
@@ -169,25 +206,113 @@ static enum err_code make_live(struct chunk_write *w, int64_t id, bool *lost, st
 
 static enum err_code put_in_steps(struct chunk_write *w, struct err *e)
 {
-	const struct store *s = w->store;
-	struct location at = {.sha256 = w->sha256};
+	struct location at;
 	bool lost = false;
 
-	TRY(record_intent(w, &at.number, e));
+	TRY(record_intent(w, &at, e));
 	if (w->known)
 		return ERR_OK;
 	FAULT_POINT("put-after-intent");
-	if (s->driver->put(s->conn, &at, w->stored, w->stored_len, e) != ERR_OK)
-		return err_wrap(e, "%s: back end %s", s->name, s->driver->name);
+	TRY(put_bytes(w, &at, e));
 	FAULT_POINT("put-after-backend");
 	TRY(make_live(w, at.number, &lost, e));
 	FAULT_POINT("put-after-live");
-	if (!lost)
-		return ERR_OK;
-	/* The sweep took this put for dead. It may have looked at the back end before the bytes came. */
-	TRY(s->driver->remove(s->conn, &at, 1, e));
-	return ERR(e, ERR_UNAVAILABLE, "writing chunk %s took longer than gc_write_grace",
-	           digest_text(&w->sha256).text);
+	return lost ? took_too_long(w, &at, e) : ERR_OK;
+}
+
+/* ---- in the place of another ---- */
+
+static enum err_code read_back(const struct chunk_write *w, TALLOC_CTX *ctx, const struct location *at, struct err *e)
+{
+	void *room = talloc_size(ctx, w->stored_len);
+	size_t got = 0;
+
+	ASSERT(room);
+	if (w->to->driver->get(w->to->conn, at, room, w->stored_len, &got, e) != ERR_OK)
+		return err_wrap(e, "%s: back end %s: reading back what was written", w->store->name, w->to->name);
+	if (got != w->stored_len || memcmp(room, w->stored, got) != 0)
+		return ERR(e, ERR_CORRUPT, "%s: back end %s gave chunk %s back with other bytes than were written",
+		           w->store->name, w->to->name, digest_text(&w->sha256).text);
+	return ERR_OK;
+}
+
+struct replacement {
+	int64_t old, fresh;
+	enum chunk_state end;
+	bool done, lost;
+};
+
+/* Commits that name the old row hold it until they are over; the first statement waits for them, and later ones find
+ * it gone. */
+static enum err_code replace_body(struct db *db, void *arg, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct replacement *r = arg;
+	struct chunk_moved moved;
+	struct db_rows *rows;
+
+	r->done = r->lost = false;
+	TRY(db_query(db, ctx, &rows, e, "SELECT suspect FROM objects.chunk WHERE id = $1 AND state = 'live' FOR UPDATE",
+	             DB_NUMBER(r->old)));
+	if (!db_count(rows))
+		return chunk_set_state(db, &r->fresh, 1, CHUNK_WRITING, CHUNK_DELETING, &moved, e);
+	TRY(chunk_set_state(db, &r->old, 1, CHUNK_LIVE, r->end, &moved, e));
+	TRY(chunk_set_state(db, &r->fresh, 1, CHUNK_WRITING, CHUNK_LIVE, &moved, e));
+	r->lost = moved.rows == 0;
+	if (r->lost)
+		return ERR(e, ERR_UNAVAILABLE, "the sweep took the new copy for abandoned");
+	TRY(db_query(db, NULL, NULL, e, "UPDATE objects.object_chunk SET chunk = $2 WHERE chunk = $1",
+	             DB_NUMBER(r->old), DB_NUMBER(r->fresh)));
+	r->done = true;
+	return db_query(db, NULL, NULL, e, "UPDATE objects.chunk SET suspect = $2 WHERE id = $1", DB_NUMBER(r->fresh),
+	                DB_FLAG(db_flag(rows, 0, 0)));
+}
+
+enum err_code chunk_rewrite(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
+                            enum chunk_state end, bool *done, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct replacement r = {.old = old->id, .end = end};
+	struct chunk_write *w;
+	struct location at;
+	enum err_code code;
+	struct db *db;
+
+	*done = false;
+	TRY(write_new(s, ctx, to, &old->sha256, bytes, old->size, &w, e));
+	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
+	code = insert_writing(db, w, &at, e);
+	db_release(db);
+	TRY(code);
+	FAULT_POINT("rewrite-after-intent");
+	TRY(put_bytes(w, &at, e));
+	FAULT_POINT("rewrite-after-backend");
+	TRY(read_back(w, ctx, &at, e));
+	FAULT_POINT("rewrite-after-check");
+	r.fresh = at.number;
+	code = db_transaction(s->db, replace_body, &r, e);
+	FAULT_POINT("rewrite-after-replace");
+	if (r.lost)
+		return took_too_long(w, &at, e);
+	*done = code == ERR_OK && r.done;
+	return code;
+}
+
+/* ---- put ---- */
+
+/* The back end has lost the content, and here it is again. */
+static enum err_code mend(const struct chunk_write *w, const void *bytes, struct err *e)
+{
+	struct chunk old = {.id = w->damaged, .sha256 = w->sha256, .size = w->len};
+	bool done;
+
+	TRY(chunk_rewrite(w->store, &old, bytes, w->store->current, CHUNK_DELETING, &done, e));
+	if (done) {
+		metric_add(&mended_total, 1);
+		LOG_INFO("damaged chunk replaced by a put", LOG_TEXT("store", w->store->name),
+		         LOG_TEXT("chunk", digest_text(&w->sha256).text));
+	}
+	return ERR_OK;
 }
 
 enum err_code chunk_put(struct store *s, const struct digest *sha256, const void *bytes, size_t len,
@@ -195,9 +320,15 @@ enum err_code chunk_put(struct store *s, const struct digest *sha256, const void
 {
 	SCRATCH_CTX(ctx);
 	struct chunk_write *w;
+	enum err_code code = ERR_CORRUPT;
 
 	TRY(chunk_write_new(s, ctx, sha256, bytes, len, &w, e));
-	TRY(s->driver->put_within ? db_transaction(s->db, put_within_body, w, e) : put_in_steps(w, e));
-	*stored_bytes = chunk_write_stored(w);
-	return ERR_OK;
+	for (int i = 0; i < TRIES && code == ERR_CORRUPT; i++) {
+		w->damaged = 0;
+		code = w->to->driver->put_within ? db_transaction(s->db, put_within_body, w, e) : put_in_steps(w, e);
+		if (code == ERR_CORRUPT && w->damaged)
+			TRY(mend(w, bytes, e));
+	}
+	*stored_bytes = code == ERR_OK ? chunk_write_stored(w) : 0;
+	return code;
 }

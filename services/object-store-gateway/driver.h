@@ -42,6 +42,10 @@ struct driver {
 	enum err_code (*open)(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
 	                      struct err *e);
 
+	/* Required. What and where the back end is, without secrets: the same text for the same place, another one for
+	 * every other place, at each start and with each way to log in. Lives as long as the connection. */
+	const char *(*identity)(struct driver_conn *conn);
+
 	/* Required. Durable when it returns ERR_OK; a get does not see half of it when it does not. bytes stay the
 	 * caller's. Repeating it is success. ERR_EXHAUSTED: no space. ERR_UNAVAILABLE, ERR_DEADLINE: may be repeated.
 	 */

@@ -8,7 +8,7 @@ static const struct driver *const drivers[] = {
 
 bool driver_is_whole(const struct driver *d)
 {
-	return d->name && d->open && d->put && d->get && d->remove && d->list && d->close;
+	return d->name && d->open && d->identity && d->put && d->get && d->remove && d->list && d->close;
 }
 
 const struct driver *driver_find(const char *name)

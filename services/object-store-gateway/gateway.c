@@ -1,5 +1,6 @@
 #include "services/object-store-gateway/gateway.h"
 
+#include "services/object-store-gateway/backend.h"
 #include "services/object-store-gateway/gc.h"
 
 enum err_code gateway_start(struct process *process, void *state, struct err *e)
@@ -22,8 +23,8 @@ enum err_code gateway_ready(void *state, struct err *e)
 	for (size_t i = 0; i < g->store_count; i++) {
 		struct store *s = &g->stores[i];
 
-		if (s->driver->ping && s->driver->ping(s->conn, e) != ERR_OK)
-			return err_wrap(e, "%s: back end %s", s->name, s->driver->name);
+		if (s->current->driver->ping && s->current->driver->ping(s->current->conn, e) != ERR_OK)
+			return err_wrap(e, "%s: back end %s", s->name, s->current->name);
 	}
 	return ERR_OK;
 }

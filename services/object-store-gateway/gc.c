@@ -6,6 +6,7 @@
 #include "services/object-store-gateway/sql_array.h"
 
 #define LEASE_MS 60000
+#define BACKENDS_MAX 64 /* swept in one batch */
 
 static struct metric removed_total = METRIC_COUNTER("stowage_chunk_removed_total", "Chunks that the sweep removed.");
 static struct metric freed_total = METRIC_COUNTER("stowage_chunk_freed_bytes_total", "Bytes that the sweep freed.");
@@ -24,6 +25,21 @@ static int64_t *ids_of(TALLOC_CTX *ctx, const struct db_rows *rows)
 	for (size_t i = 0; i < db_count(rows); i++)
 		ids[i] = db_number(rows, i, 0);
 	return ids;
+}
+
+/* Spare copies go with what they are copies of. */
+static enum err_code condemn_spares(struct db *db, TALLOC_CTX *ctx, const struct store *store, const char *ids,
+                                    struct err *e)
+{
+	struct chunk_moved moved;
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT c.id FROM (SELECT sha256 FROM objects.chunk WHERE id = ANY ($2::bigint[])) AS gone"
+	             " JOIN objects.chunk c ON c.store = $1 AND c.sha256 = gone.sha256 AND c.state = 'spare'"
+	             " ORDER BY c.id",
+	             DB_TEXT(store->name), DB_TEXT(ids)));
+	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_SPARE, CHUNK_DELETING, &moved, e);
 }
 
 /* The rows are locked by the first statement; whether they are named is asked by a second one, whose snapshot has every
@@ -52,7 +68,9 @@ static enum err_code condemn_body(struct db *db, void *arg, struct err *e)
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT id FROM objects.chunk WHERE id = ANY ($1::bigint[]) AND suspect ORDER BY id",
 	             DB_TEXT(ids)));
-	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_LIVE, CHUNK_DELETING, &moved, e);
+	ids = sql_numbers(ctx, ids_of(ctx, rows), db_count(rows));
+	TRY(chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_LIVE, CHUNK_DELETING, &moved, e));
+	return condemn_spares(db, ctx, s->store, ids, e);
 }
 
 static enum err_code condemn_abandoned(struct sweep *s, struct err *e)
@@ -70,18 +88,34 @@ static enum err_code condemn_abandoned(struct sweep *s, struct err *e)
 	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_WRITING, CHUNK_DELETING, &moved, e);
 }
 
-/* Whatever is `deleting` in the store's back end, whoever made it so. */
-static enum err_code find_condemned(struct sweep *s, TALLOC_CTX *ctx, struct location **at, size_t *count,
-                                    struct err *e)
+/* A back end with rows that are `deleting`, whoever made them so, and that is not in `done`; 0: none. */
+static enum err_code find_backend(struct sweep *s, const int64_t *done, size_t done_count, int64_t *backend,
+                                  struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct db_rows *rows;
+
+	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT backend FROM objects.chunk WHERE store = $1 AND state = 'deleting'"
+	             " AND backend <> ALL ($2::bigint[]) ORDER BY touched_at LIMIT 1",
+	             DB_TEXT(s->store->name), DB_TEXT(sql_numbers(ctx, done, done_count))));
+	*backend = db_count(rows) ? db_number(rows, 0, 0) : 0;
+	return ERR_OK;
+}
+
+static enum err_code find_condemned(struct sweep *s, TALLOC_CTX *ctx, int64_t backend, struct location **at,
+                                    size_t *count, struct err *e)
 {
 	CLEANUP(db_cleanup) struct db *db = NULL;
 	struct db_rows *rows;
 
 	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT id, sha256 FROM objects.chunk WHERE store = $1 AND state = 'deleting' AND driver = $2"
+	             "SELECT id, sha256 FROM objects.chunk WHERE store = $1 AND state = 'deleting' AND backend = $2"
 	             " ORDER BY touched_at LIMIT $3",
-	             DB_TEXT(s->store->name), DB_TEXT(s->store->driver->name), DB_NUMBER(s->limit)));
+	             DB_TEXT(s->store->name), DB_NUMBER(backend), DB_NUMBER(s->limit)));
 	*count = db_count(rows);
 	*at = talloc_zero_array(ctx, struct location, *count + 1);
 	ASSERT(*at);
@@ -104,29 +138,52 @@ static enum err_code forget_rows(struct sweep *s, TALLOC_CTX *ctx, const struct 
 }
 
 /* Bytes first, rows after. */
-static enum err_code execute(struct sweep *s, struct gc_result *result, struct err *e)
+static enum err_code execute_in(struct sweep *s, int64_t id, struct gc_result *result, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct store *store = s->store;
 	struct chunk_moved moved;
+	struct backend *backend;
 	struct location *at;
 	size_t count;
 
-	TRY(find_condemned(s, ctx, &at, &count, e));
+	TRY(backend_by_id(store, id, &backend, e));
+	TRY(find_condemned(s, ctx, id, &at, &count, e));
 	if (!count)
 		return ERR_OK;
 	FAULT_POINT("gc-before-remove");
-	if (store->driver->remove(store->conn, at, count, e) != ERR_OK)
-		return err_wrap(e, "%s: back end %s", store->name, store->driver->name);
+	if (backend->driver->remove(backend->conn, at, count, e) != ERR_OK)
+		return err_wrap(e, "%s: back end %s", store->name, backend->name);
 	FAULT_POINT("gc-after-remove");
 	TRY(forget_rows(s, ctx, at, count, &moved, e));
 	FAULT_POINT("gc-after-rows");
-	result->removed = (int64_t)moved.rows;
-	result->freed_bytes = moved.stored_bytes;
+	result->removed += (int64_t)moved.rows;
+	result->freed_bytes += moved.stored_bytes;
 	result->more |= count == (size_t)s->limit;
-	metric_add(&removed_total, result->removed);
-	metric_add(&freed_total, result->freed_bytes);
+	metric_add(&removed_total, (int64_t)moved.rows);
+	metric_add(&freed_total, moved.stored_bytes);
 	return ERR_OK;
+}
+
+/* One batch in each back end. One that is away is no reason to leave what is in the others; its error is reported. */
+static enum err_code execute(struct sweep *s, struct gc_result *result, struct err *e)
+{
+	int64_t done[BACKENDS_MAX], backend;
+	enum err_code code = ERR_OK;
+
+	for (size_t count = 0; count < BACKENDS_MAX; count++) {
+		struct err why;
+
+		TRY(find_backend(s, done, count, &backend, e));
+		if (!backend)
+			break;
+		done[count] = backend;
+		if (execute_in(s, backend, result, &why) != ERR_OK && code == ERR_OK) {
+			code = why.code;
+			*e = why;
+		}
+	}
+	return code;
 }
 
 enum err_code gc_run(struct store *store, int64_t grace_ms, int64_t limit, struct gc_result *result, struct err *e)

@@ -18,7 +18,7 @@ enum err_code handle_store_list(struct rpc_call *call, const struct store_list_r
 	for (size_t i = 0; i < g->store_count; i++)
 		reply->stores[reply->stores_count++] = (struct store_item){
 		    .store = g->stores[i].name,
-		    .driver = g->stores[i].driver->name,
+		    .driver = g->stores[i].current->driver->name,
 		    .compression = g->stores[i].compress,
 		    .same_as_object_store = g->stores[i].same_as_object_store,
 		};
@@ -56,14 +56,21 @@ static enum err_code count_chunks(struct db *db, struct rpc_call *call, const st
 	struct db_rows *rows;
 
 	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT driver, codec, count(*), sum(size)::bigint, sum(stored_size)::bigint FROM objects.chunk"
-	             " WHERE store = $1 AND state = 'live' GROUP BY driver, codec ORDER BY driver, codec",
+	             "SELECT b.name, b.driver, c.codec, count(*), sum(c.size)::bigint, sum(c.stored_size)::bigint"
+	             " FROM objects.chunk c JOIN objects.backend b ON b.id = c.backend"
+	             " WHERE c.store = $1 AND c.state = 'live' GROUP BY b.name, b.driver, c.codec ORDER BY 1, 3",
 	             DB_TEXT(s->name)));
 	reply->backends = talloc_zero_array(call->ctx, struct backend_usage, db_count(rows) + 1);
 	ASSERT(reply->backends);
 	for (size_t i = 0; i < db_count(rows) && i < 64; i++) {
-		struct backend_usage usage = {db_text(rows, i, 0), db_text(rows, i, 1), db_number(rows, i, 2),
-		                              db_number(rows, i, 3), db_number(rows, i, 4)};
+		struct backend_usage usage = {
+		    .backend = db_text(rows, i, 0),
+		    .driver = db_text(rows, i, 1),
+		    .codec = db_text(rows, i, 2),
+		    .chunks = db_number(rows, i, 3),
+		    .bytes = db_number(rows, i, 4),
+		    .stored_bytes = db_number(rows, i, 5),
+		};
 
 		reply->chunks += usage.chunks;
 		reply->chunk_bytes += usage.bytes;
@@ -143,7 +150,7 @@ static enum err_code check_chunk(struct rpc_call *call, struct store *s, const s
 		return ERR(e, why.code, "%s", why.text);
 	if (!chunk_is_live(s, chunk)) /* the sweep took it while we looked */
 		return ERR_OK;
-	chunk_note_damage(&why);
+	chunk_note_damage(s, chunk, &why);
 	damaged->sha256 = chunk->sha256;
 	damaged->reason = talloc_strndup(call->ctx, why.text, 500);
 	TRY(affected_objects(call, s, chunk, &damaged->objects, e));

@@ -55,8 +55,41 @@ static const char create_tables[] =
     "  toast.autovacuum_vacuum_threshold = 2000, toast.autovacuum_vacuum_cost_delay = 2);"
     "ALTER TABLE objects.chunk SET (autovacuum_vacuum_scale_factor = 0.05);";
 
+/*
+ * backend       The back ends that a store ever wrote to: backend.h. Rows written before have no identity yet; the next
+ *               start with their driver gives them one. chunk.backend is no foreign key: every put would lock the one
+ *               row that all share, and rows of this table are removed only when no chunk is there.
+ * chunk         `spare`: a second copy of content that is live elsewhere, kept by a migration for as long as the
+ * content lives. `damaged`: the last reading did not give what its digest says. cipher_key names the key that the bytes
+ * are encrypted with.
+ */
+static const char add_backends[] =
+    "CREATE TABLE objects.backend ("
+    "  id bigserial PRIMARY KEY,"
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  name text COLLATE \"C\" NOT NULL,"
+    "  driver text COLLATE \"C\" NOT NULL,"
+    "  identity text COLLATE \"C\" NOT NULL,"
+    "  config bytea,"
+    "  opened_at timestamptz NOT NULL DEFAULT now(),"
+    "  UNIQUE (store, name),"
+    "  UNIQUE (store, driver, identity));"
+    "INSERT INTO objects.backend (store, name, driver, identity)"
+    "  SELECT DISTINCT store, driver, driver, '' FROM objects.chunk;"
+    "ALTER TABLE objects.chunk ADD COLUMN backend bigint, ADD COLUMN cipher_key text,"
+    "  ADD COLUMN damaged boolean NOT NULL DEFAULT false;"
+    "UPDATE objects.chunk c SET backend = b.id FROM objects.backend b"
+    "  WHERE b.store = c.store AND b.driver = c.driver;"
+    "ALTER TABLE objects.chunk ALTER COLUMN backend SET NOT NULL, DROP COLUMN driver,"
+    "  DROP CONSTRAINT chunk_state_check,"
+    "  ADD CONSTRAINT chunk_state_check CHECK (state IN ('writing', 'live', 'spare', 'deleting'));"
+    "CREATE INDEX chunk_backend ON objects.chunk (backend, id);"
+    "CREATE INDEX chunk_spare ON objects.chunk (store, sha256) WHERE state = 'spare';"
+    "CREATE INDEX chunk_damaged ON objects.chunk (store, id) WHERE damaged;";
+
 const struct db_migration gateway_migrations[] = {
     {1, "objects, chunks, and where chunks are kept", create_tables},
+    {2, "back ends by name, spare copies, damage", add_backends},
 };
 
 const size_t gateway_migration_count = ARRAY_SIZE(gateway_migrations);

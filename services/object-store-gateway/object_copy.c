@@ -48,7 +48,7 @@ static enum err_code move_chunk(struct store *from, struct store *to, const stru
 	if (code == ERR_CORRUPT && !chunk_is_live(from, chunk))
 		return ERR(e, ERR_PRECONDITION, "the source changed while it was copied");
 	if (code == ERR_CORRUPT)
-		chunk_note_damage(e);
+		chunk_note_damage(from, chunk, e);
 	TRY(code);
 	TRY(chunk_put(to, &chunk->sha256, bytes, chunk->size, &stored, e));
 	FAULT_POINT("copy-after-chunk");

@@ -58,7 +58,7 @@ static enum err_code get_named_chunk(struct store *s, TALLOC_CTX *ctx, const str
 	if (!chunk_is_live(s, chunk))
 		return ERR(e, ERR_CONFLICT, "object %s/%s changed while it was read", path->bucket, path->key);
 	err_wrap(e, "object %s/%s of account %s", path->bucket, path->key, path->account);
-	chunk_note_damage(e);
+	chunk_note_damage(s, chunk, e);
 	return ERR_CORRUPT;
 }
 

@@ -61,7 +61,8 @@ static enum err_code hold_chunks(struct db *db, TALLOC_CTX *ctx, struct commit *
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT w.n, c.id, c.size FROM unnest($2::bytea[]) WITH ORDINALITY AS w (sha256, n),"
 	             " LATERAL (SELECT id, size FROM objects.chunk"
-	             "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' LIMIT 1 FOR KEY SHARE) AS c",
+	             "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' AND NOT damaged"
+	             "   LIMIT 1 FOR KEY SHARE) AS c",
 	             DB_TEXT(c->store->name), DB_TEXT(sql_digests(ctx, c->content->chunks, count))));
 	for (size_t i = 0; i < db_count(rows); i++) {
 		size_t at = (size_t)db_number(rows, i, 0) - 1;
@@ -240,10 +241,16 @@ enum err_code object_commit(struct store *s, const struct object_path *path, con
 static enum err_code put_together(struct commit *c, const void *bytes, size_t *stored_bytes, struct err *e)
 {
 	SCRATCH_CTX(ctx);
+	enum err_code code;
 
 	TRY(chunk_write_new(c->store, ctx, &c->content->sha256, bytes, (size_t)c->content->size, &c->write, e));
-	TRY(run_commit(c, e));
-	*stored_bytes = chunk_write_stored(c->write);
+	code = run_commit(c, e);
+	if (code == ERR_CORRUPT) { /* the content is there, and damaged */
+		TRY(chunk_put(c->store, &c->content->sha256, bytes, (size_t)c->content->size, stored_bytes, e));
+		code = run_commit(c, e);
+	}
+	TRY(code);
+	*stored_bytes += chunk_write_stored(c->write);
 	return ERR_OK;
 }
 
@@ -269,7 +276,7 @@ enum err_code object_put(struct store *s, const struct object_path *path, const 
 	TRY(check_content(path, &whole, e));
 	/* Again when the sweep took the chunk between finding it there and naming it. */
 	for (int i = 0; i < TRIES && code == ERR_PRECONDITION; i++)
-		code = (s->driver->put_within ? put_together : put_apart)(&c, bytes, stored_bytes, e);
+		code = (s->current->driver->put_within ? put_together : put_apart)(&c, bytes, stored_bytes, e);
 	*replaced = c.replaced;
 	if (code == ERR_PRECONDITION)
 		return ERR(e, ERR_UNAVAILABLE, "the sweep took the chunk of %s/%s %d times", path->bucket, path->key,

@@ -1,4 +1,4 @@
-#include "services/object-store-gateway/store.h"
+#include "services/object-store-gateway/backend.h"
 
 #include <string.h>
 
@@ -45,22 +45,24 @@ static enum err_code store_open(struct gateway *g, const char *name, const struc
 {
 	struct store *s = &g->stores[g->store_count];
 	struct section section = {0};
+	const struct driver *driver;
 
 	TRY(config_read_tree(g->ctx, node, section_options, &section, e));
 	*s = (struct store){
 	    .name = name,
-	    .driver = driver_find(section.driver),
 	    .compress = section.compress,
 	    .compress_min = (size_t)section.min_size_kbytes * KIB,
 	    .level = (int)section.level,
 	    .db = g->db,
+	    .vault = g->vault,
 	    .grace_ms = g->settings->gc_grace_ms,
 	    .write_grace_ms = g->settings->gc_write_grace_ms,
 	};
-	if (!s->driver)
+	driver = driver_find(section.driver);
+	if (!driver)
 		return ERR(e, ERR_INVALID, "%s.storage_driver.name is \"%s\", known are %s", name, section.driver,
 		           driver_names(g->ctx));
-	if (s->driver->open(g->ctx, &(struct driver_setup){name, section.driver_config, g->db}, &s->conn, e) != ERR_OK)
+	if (backends_open(s, driver, section.driver_config, e) != ERR_OK)
 		return err_wrap(e, "%s: storage driver %s", name, section.driver);
 	g->store_count++;
 	return ERR_OK;
@@ -68,8 +70,11 @@ static enum err_code store_open(struct gateway *g, const char *name, const struc
 
 enum err_code stores_open(struct gateway *g, struct err *e)
 {
+	const struct process_config *c = &g->settings->process;
+	const struct rpc_secret secret = {c->cluster_secret, c->cluster_secret_previous};
 	const struct config_node *archive = g->settings->analysis_archive;
 
+	TRY(vault_new(g->ctx, BACKEND_VAULT_PURPOSE, &secret, &g->vault, e));
 	TRY(store_open(g, "object_store", g->settings->object_store, e));
 	TRY(store_open(g, "analysis_archive", archive ? archive : g->settings->object_store, e));
 	g->stores[1].same_as_object_store = !archive;
@@ -78,11 +83,8 @@ enum err_code stores_open(struct gateway *g, struct err *e)
 
 void stores_close(struct gateway *g)
 {
-	while (g->store_count > 0) {
-		struct store *s = &g->stores[--g->store_count];
-
-		s->driver->close(s->conn);
-	}
+	while (g->store_count > 0)
+		backends_close(&g->stores[--g->store_count]);
 }
 
 enum err_code store_find(struct gateway *g, const char *name, struct store **out, struct err *e)

@@ -9,9 +9,10 @@
 #define GATEWAY_STORE_H
 
 #include "common/process.h"
+#include "common/vault.h"
 #include "services/object-store-gateway/driver.h"
 
-#define STORES 2
+#define STORES 2         /* as the configuration has them, in this order: object_store, analysis_archive */
 #define DB_WAIT_MS 10000 /* for a connection of the pool */
 #define TOUCH_PART 4     /* a chunk is touched anew when a quarter of the grace period has passed */
 
@@ -23,15 +24,19 @@ struct settings {
 
 extern const struct config_option settings_options[];
 
+struct backend;
+struct backends;
+
 struct store {
 	const char *name;
-	const struct driver *driver;
-	struct driver_conn *conn;
+	struct backend *current;   /* of the configuration: new chunks go there */
+	struct backends *backends; /* all that were opened; see backend.h */
 	bool compress;
 	size_t compress_min; /* bytes below which nothing is compressed */
 	int level;           /* zstd */
 	bool same_as_object_store;
 	struct db_pool *db;
+	const struct vault *vault; /* for what is remembered of back ends; NULL: nothing is */
 	int64_t grace_ms, write_grace_ms;
 };
 
@@ -40,6 +45,7 @@ struct gateway {
 	struct process *process;
 	const struct settings *settings;
 	struct db_pool *db;
+	struct vault *vault;
 	struct store stores[STORES];
 	size_t store_count; /* opened so far */
 };

@@ -29,6 +29,12 @@ static enum err_code db_open(TALLOC_CTX *ctx, const struct driver_setup *setup, 
 	return ERR_OK;
 }
 
+static const char *db_identity(struct driver_conn *c)
+{
+	(void)c;
+	return "objects.chunk_data";
+}
+
 static enum err_code db_put_within(struct driver_conn *c, struct db *db, const struct location *at, const void *bytes,
                                    size_t len, struct err *e)
 {
@@ -141,6 +147,7 @@ static enum err_code db_driver_ping(struct driver_conn *c, struct err *e)
 const struct driver driver_db = {
     .name = "db",
     .open = db_open,
+    .identity = db_identity,
     .put = db_put,
     .get = db_get,
     .remove = db_remove,

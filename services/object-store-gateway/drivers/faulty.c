@@ -100,6 +100,11 @@ static void faulty_close(struct driver_conn *c)
 	talloc_free(c);
 }
 
+static const char *faulty_identity(struct driver_conn *c)
+{
+	return c->inner->identity(c->conn);
+}
+
 static enum err_code faulty_ping(struct driver_conn *c, struct err *e)
 {
 	return c->inner->ping ? c->inner->ping(c->conn, e) : ERR_OK;
@@ -108,6 +113,7 @@ static enum err_code faulty_ping(struct driver_conn *c, struct err *e)
 const struct driver driver_faulty = {
     .name = "faulty",
     .open = faulty_open,
+    .identity = faulty_identity,
     .put = faulty_put,
     .get = faulty_get,
     .remove = faulty_remove,
@@ -119,6 +125,7 @@ const struct driver driver_faulty = {
 const struct driver driver_faulty_within = {
     .name = "faulty",
     .open = faulty_open,
+    .identity = faulty_identity,
     .put = faulty_put,
     .get = faulty_get,
     .remove = faulty_remove,

@@ -22,6 +22,7 @@
 
 struct driver_conn {
 	char *dir;
+	char *place; /* dir without links in it */
 	int dir_fd;
 };
 
@@ -50,14 +51,23 @@ static struct file_name name_of(const struct location *at)
 	return n;
 }
 
-static enum err_code localfs_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
-                                  struct err *e)
+static enum err_code find_place(struct driver_conn *c, struct err *e)
 {
-	struct driver_conn *c = talloc_zero(ctx, struct driver_conn);
+	char *real = realpath(c->dir, NULL);
+
+	if (!real)
+		return ERR_SYS(e, err_from_errno(errno), "cannot find out where %s is", c->dir);
+	c->place = talloc_strdup(c, real);
+	free(real);
+	ASSERT(c->place);
+	return ERR_OK;
+}
+
+static enum err_code open_directory(struct driver_conn *c, const struct driver_setup *setup, struct err *e)
+{
 	struct settings settings = {0};
 
-	ASSERT(c);
-	TRY(config_read_tree(ctx, setup->config, localfs_options, &settings, e));
+	TRY(config_read_tree(c, setup->config, localfs_options, &settings, e));
 	c->dir = talloc_asprintf(c, "%s/%s", settings.dir, setup->store);
 	TRY(path_make_directories(c->dir, 0750, e));
 	c->dir_fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,8 +75,35 @@ static enum err_code localfs_open(TALLOC_CTX *ctx, const struct driver_setup *se
 		return ERR_SYS(e, err_from_errno(errno), "cannot open %s", c->dir);
 	if (faccessat(c->dir_fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0)
 		return ERR_SYS(e, ERR_FORBIDDEN, "cannot write in %s", c->dir);
-	*out = c;
-	return ERR_OK;
+	return find_place(c, e);
+}
+
+static void localfs_close(struct driver_conn *c)
+{
+	if (c->dir_fd >= 0)
+		close(c->dir_fd);
+	talloc_free(c);
+}
+
+static enum err_code localfs_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
+                                  struct err *e)
+{
+	struct driver_conn *c = talloc_zero(ctx, struct driver_conn);
+	enum err_code code;
+
+	ASSERT(c);
+	c->dir_fd = -1;
+	code = open_directory(c, setup, e);
+	if (code == ERR_OK)
+		*out = c;
+	else
+		localfs_close(c);
+	return code;
+}
+
+static const char *localfs_identity(struct driver_conn *c)
+{
+	return c->place;
 }
 
 /* Makes ab and ab/cd durable, too: a file in a directory that a crash takes away is no file. */
@@ -246,12 +283,6 @@ static enum err_code localfs_list(struct driver_conn *c, const struct location *
 	return ERR_OK;
 }
 
-static void localfs_close(struct driver_conn *c)
-{
-	fd_cleanup(&c->dir_fd);
-	talloc_free(c);
-}
-
 static enum err_code localfs_ping(struct driver_conn *c, struct err *e)
 {
 	struct stat st;
@@ -264,6 +295,7 @@ static enum err_code localfs_ping(struct driver_conn *c, struct err *e)
 const struct driver driver_localfs = {
     .name = "localfs",
     .open = localfs_open,
+    .identity = localfs_identity,
     .put = localfs_put,
     .get = localfs_get,
     .remove = localfs_remove,

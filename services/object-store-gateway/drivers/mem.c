@@ -2,11 +2,15 @@
  * mem: chunks in this process's memory. For tests: another gateway does not see them, and they are gone with the
  * process.
  */
+#include "common/clock.h"
 #include "services/object-store-gateway/driver.h"
 
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uthash.h>
 
 struct held {
@@ -19,6 +23,7 @@ struct held {
 struct driver_conn {
 	pthread_mutex_t mutex; /* guards held */
 	struct held *held;
+	char identity[64];
 };
 
 static enum err_code mem_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
@@ -26,12 +31,21 @@ static enum err_code mem_open(TALLOC_CTX *ctx, const struct driver_setup *setup,
 {
 	struct driver_conn *c = talloc_zero(ctx, struct driver_conn);
 	static const struct config_option no_options[] = {CONFIG_END};
+	uint64_t number;
 	char nothing;
 
 	TRY(config_read_tree(ctx, setup->config, no_options, &nothing, e));
 	ASSERT(c && pthread_mutex_init(&c->mutex, NULL) == 0);
+	random_bytes(&number, sizeof(number));
+	snprintf(c->identity, sizeof(c->identity), "memory of process %d, %016" PRIx64, (int)getpid(), number);
 	*out = c;
 	return ERR_OK;
+}
+
+/* Another one at each start: what was there is gone. */
+static const char *mem_identity(struct driver_conn *c)
+{
+	return c->identity;
 }
 
 static struct held *find(struct driver_conn *c, int64_t number)
@@ -150,6 +164,7 @@ static void mem_close(struct driver_conn *c)
 const struct driver driver_mem = {
     .name = "mem",
     .open = mem_open,
+    .identity = mem_identity,
     .put = mem_put,
     .get = mem_get,
     .remove = mem_remove,

@@ -345,7 +345,14 @@ static enum err_code connect_to(struct driver_conn *c, const struct settings *s,
 
 		return err_wrap(e, "%s", s3_client_place(c->client, ctx));
 	}
+	c->identity = talloc_asprintf_append(s3_client_identity(c->client, c), "/%s", c->base);
+	ASSERT(c->identity);
 	return done(c, ERR_OK);
+}
+
+static const char *driver_identity(struct driver_conn *c)
+{
+	return c->identity;
 }
 
 static enum err_code driver_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
@@ -377,6 +384,7 @@ static void driver_close(struct driver_conn *c)
 const struct driver driver_s3 = {
     .name = "s3",
     .open = driver_open,
+    .identity = driver_identity,
     .put = driver_put,
     .get = driver_get,
     .remove = driver_remove,

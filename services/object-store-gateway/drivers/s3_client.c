@@ -94,6 +94,18 @@ char *s3_client_place(struct s3_client *c, TALLOC_CTX *ctx)
 	return place;
 }
 
+char *s3_client_identity(struct s3_client *c, TALLOC_CTX *ctx)
+{
+	const struct s3_address *a = c->address;
+	char *identity;
+
+	pthread_mutex_lock(&c->lock);
+	identity = talloc_asprintf(ctx, "%s%s/%s", a->amazon ? "amazon" : a->authority, a->path, a->bucket);
+	pthread_mutex_unlock(&c->lock);
+	ASSERT(identity);
+	return identity;
+}
+
 void s3_answer_release(struct s3_answer *answer)
 {
 	http_response_release(&answer->response);

@@ -73,4 +73,7 @@ char *s3_client_region(struct s3_client *c, TALLOC_CTX *ctx);
 /* "bucket 'b' at http://h", for messages; on ctx. */
 char *s3_client_place(struct s3_client *c, TALLOC_CTX *ctx);
 
+/* "h/b", the same however it is reached; on ctx. */
+char *s3_client_identity(struct s3_client *c, TALLOC_CTX *ctx);
+
 #endif

@@ -13,7 +13,8 @@
 struct driver_conn {
 	struct s3_client *client;
 	struct s3_credentials *credentials;
-	char *base;                  /* what all keys begin with: prefix and store */
+	char *base; /* what all keys begin with: prefix and store */
+	char *identity;
 	bool conditional_put;        /* the server takes If-None-Match; set by the probe */
 	atomic_bool no_multi_delete; /* the server has no removal of many at once */
 	atomic_int doubts;           /* so many more answers "not there" are doubted */

@@ -11,7 +11,25 @@
 
 struct driver_conn {
 	struct swift swift;
+	char *identity;
 };
+
+/* Whose container it is, not how it is reached: a project in v2 and v3, a user in v1. */
+static char *identity_of(TALLOC_CTX *ctx, const struct swift *s)
+{
+	const struct swift_settings *set = &s->settings;
+	const char *owner = set->project_id      ? set->project_id
+	                    : set->project_name  ? set->project_name
+	                    : set->tenant_name   ? set->tenant_name
+	                    : set->credential_id ? set->credential_id
+	                                         : set->username;
+	char *identity =
+	    talloc_asprintf(ctx, "%s %s%s%s %s/%s", set->auth_url, owner ? owner : "", set->region ? " in " : "",
+	                    set->region ? set->region : "", set->container, s->prefix);
+
+	ASSERT(identity);
+	return identity;
+}
 
 static enum err_code open_conn(struct driver_conn *c, const struct driver_setup *setup, struct err *e)
 {
@@ -26,7 +44,13 @@ static enum err_code open_conn(struct driver_conn *c, const struct driver_setup 
 	                    &s->http, e));
 	s->session = swift_session_new(c, s->http, &s->settings);
 	s->prefix = talloc_asprintf(c, "%s%s/", s->settings.key_prefix, setup->store);
+	c->identity = identity_of(c, s);
 	return swift_probe(s, e);
+}
+
+static const char *driver_swift_identity(struct driver_conn *c)
+{
+	return c->identity;
 }
 
 static enum err_code driver_swift_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out,
@@ -227,6 +251,7 @@ static enum err_code driver_swift_ping(struct driver_conn *c, struct err *e)
 const struct driver driver_swift = {
     .name = "swift",
     .open = driver_swift_open,
+    .identity = driver_swift_identity,
     .put = driver_swift_put,
     .get = driver_swift_get,
     .remove = driver_swift_remove,

@@ -135,7 +135,8 @@ static inline int fixture_setup(void **state)
 	                        .db = f->pool,
 	                        .hub = hub_new(f, 8, NULL, NULL),
 	                        .objects = memory_objects_table(f->store)};
-	assert_ok(vault_new(f, &(struct rpc_secret){.current = "a secret of the tests"}, &f->c.vault, &f->e));
+	assert_ok(
+	    vault_new(f, VAULT_PURPOSE, &(struct rpc_secret){.current = "a secret of the tests"}, &f->c.vault, &f->e));
 	*state = f;
 	return 0;
 }

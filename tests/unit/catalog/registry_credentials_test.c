@@ -101,10 +101,10 @@ static void a_vault_opens_with_the_current_and_the_previous_secret(void **state)
 	size_t len;
 	char *text;
 
-	assert_ok(vault_new(f->ctx, &cases[0].secret, &one, &f->e));
+	assert_ok(vault_new(f->ctx, VAULT_PURPOSE, &cases[0].secret, &one, &f->e));
 	assert_ok(vault_seal(one, f->ctx, "context", "text", &sealed, &len, &f->e));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		assert_ok(vault_new(f->ctx, &cases[i].secret, &v, &f->e));
+		assert_ok(vault_new(f->ctx, VAULT_PURPOSE, &cases[i].secret, &v, &f->e));
 		if (cases[i].opens) {
 			assert_ok(vault_open(v, f->ctx, "context", sealed, len, &text, &f->e));
 			assert_string_equal(text, "text");
@@ -116,7 +116,7 @@ static void a_vault_opens_with_the_current_and_the_previous_secret(void **state)
 			assert_int_equal(vault_open(v, f->ctx, "context", sealed, len - cut, &text, &f->e),
 			                 ERR_CORRUPT);
 	}
-	assert_int_equal(vault_new(f->ctx, &(struct rpc_secret){.current = ""}, &v, &f->e), ERR_INVALID);
+	assert_int_equal(vault_new(f->ctx, VAULT_PURPOSE, &(struct rpc_secret){.current = ""}, &v, &f->e), ERR_INVALID);
 }
 
 FIXTURE_MAIN(FIXTURE_TEST(credentials_belong_to_an_account_and_a_registry),

@@ -51,6 +51,7 @@ static int remove_directory(void **state)
 	unlink("a.yaml");
 	unlink("b.yaml");
 	unlink("secret.txt");
+	unlink("render.yaml");
 	return rmdir(directory);
 }
 
@@ -471,6 +472,52 @@ static void what_is_printed_can_be_read_again(void **state)
 	assert_non_null(again.tree);
 }
 
+static void a_subtree_that_was_rendered_has_the_same_values(void **state)
+{
+	static const struct config_option with_tree[] = {{.path = "tree", .type = CONFIG_TREE}, CONFIG_END};
+	static const struct config_option inside[] = {
+	    {.path = "password", .type = CONFIG_TEXT, .offset = offsetof(struct settings, name)},
+	    {.path = "deep.number", .type = CONFIG_NUMBER, .offset = offsetof(struct settings, number)},
+	    {.path = "list", .type = CONFIG_LIST, .offset = offsetof(struct settings, list)},
+	    {.path = "none", .type = CONFIG_TEXT, .offset = offsetof(struct settings, secret)},
+	    CONFIG_END,
+	};
+	SCRATCH_CTX(ctx);
+	const struct config_node *tree = NULL, *again;
+	struct settings s = {0};
+	struct err e = {0};
+	char *text;
+	FILE *file;
+	const char *path = talloc_asprintf(ctx, "%s/render.yaml", directory);
+
+	(void)state;
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs("tree:\n  password: 'a\"b$$$${x}${STOWAGE_TEST_RENDER}'\n  deep: {number: 42}\n"
+	                  "  list: [one, 'two: 2']\n  none: ~\n",
+	                  file) > 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(setenv("STOWAGE_TEST_RENDER", "v$1", 1), 0);
+	assert_int_equal(config_load(ctx, &path, 1, with_tree, &tree, &e), ERR_OK);
+	assert_int_equal(config_render(ctx, tree, &text, &e), ERR_OK);
+	assert_int_equal(unsetenv("STOWAGE_TEST_RENDER"), 0);
+	assert_int_equal(config_from_text(ctx, "kept", text, &again, &e), ERR_OK);
+	assert_int_equal(config_read_tree(ctx, again, inside, &s, &e), ERR_OK);
+	assert_string_equal(s.name, "a\"b$${x}v$1");
+	assert_int_equal(s.number, 42);
+	assert_int_equal(s.list.count, 2);
+	assert_string_equal(s.list.items[1], "two: 2");
+	assert_null(s.secret);
+
+	assert_int_equal(config_render(ctx, NULL, &text, &e), ERR_OK);
+	assert_int_equal(config_from_text(ctx, "kept", text, &again, &e), ERR_OK);
+	assert_null(again);
+	assert_int_equal(config_from_text(ctx, "kept", "{", &again, &e), ERR_INVALID);
+	assert_non_null(strstr(e.text, "kept:"));
+	/* A variable that is not there any more is an error now, not when the text is read. */
+	assert_int_equal(config_render(ctx, tree, &text, &e), ERR_INVALID);
+}
+
 static void the_description_names_every_option(void **state)
 {
 	CLEANUP(buf_release) struct buf text;
@@ -501,6 +548,7 @@ int main(void)
 	    cmocka_unit_test(what_is_required_must_be_given),
 	    cmocka_unit_test(a_subtree_is_read_with_a_table_of_its_own),
 	    cmocka_unit_test(what_is_printed_can_be_read_again),
+	    cmocka_unit_test(a_subtree_that_was_rendered_has_the_same_values),
 	    cmocka_unit_test(the_description_names_every_option),
 	};
 

@@ -13,7 +13,7 @@
 #include "tests/unit/object-store-gateway/gateway_fixture.h"
 
 /* Runs a case on each of several back ends; without a database there is nothing to run. */
-static inline void on_each(const enum backend *backends, size_t count, void (*run)(struct fixture *f))
+static inline void on_each(const enum fixture_kind *backends, size_t count, void (*run)(struct fixture *f))
 {
 	for (size_t i = 0; i < count; i++) {
 		struct fixture *f = fixture_new(backends[i]);

@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 /* Back ends on which everything can fail. */
-static const enum backend failing[] = {BACKEND_FAULTY_MEM, BACKEND_FAULTY_DB, BACKEND_FAULTY_LOCALFS,
+static const enum fixture_kind failing[] = {BACKEND_FAULTY_MEM, BACKEND_FAULTY_DB, BACKEND_FAULTY_LOCALFS,
                                        BACKEND_FAULTY_WITHIN};
 
 /* ---- sweeping ---- */

@@ -36,7 +36,7 @@ static void put(struct store *s, int64_t number, const void *bytes, size_t len)
 	struct location at = location_of(number);
 	struct err e = {0};
 
-	if (s->driver->put(s->conn, &at, bytes, len, &e) != ERR_OK)
+	if (s->current->driver->put(s->current->conn, &at, bytes, len, &e) != ERR_OK)
 		fail_msg("put: %s", e.text);
 }
 
@@ -48,7 +48,7 @@ static void expect(struct store *s, int64_t number, const void *bytes, size_t le
 	struct err e = {0};
 	size_t got = 0;
 
-	if (s->driver->get(s->conn, &at, into, len, &got, &e) != ERR_OK)
+	if (s->current->driver->get(s->current->conn, &at, into, len, &got, &e) != ERR_OK)
 		fail_msg("get: %s", e.text);
 	assert_int_equal(got, len);
 	assert_memory_equal(into, bytes, len);
@@ -60,7 +60,7 @@ static enum err_code get_code(struct store *s, int64_t number, size_t size)
 	struct location at = location_of(number);
 	struct err e = {0};
 	size_t got;
-	enum err_code code = s->driver->get(s->conn, &at, talloc_size(ctx, size), size, &got, &e);
+	enum err_code code = s->current->driver->get(s->current->conn, &at, talloc_size(ctx, size), size, &got, &e);
 
 	assert_true(code == ERR_OK || e.text[0]);
 	return code;
@@ -71,7 +71,7 @@ static void remove_one(struct store *s, int64_t number)
 	struct location at = location_of(number);
 	struct err e = {0};
 
-	assert_int_equal(s->driver->remove(s->conn, &at, 1, &e), ERR_OK);
+	assert_int_equal(s->current->driver->remove(s->current->conn, &at, 1, &e), ERR_OK);
 }
 
 /* ---- the cases; each gets a store of its own ---- */
@@ -126,7 +126,7 @@ static void fewer_than_there_is_room_for_is_said(struct store *s)
 	struct err e;
 
 	put(s, 1, "hello", 5);
-	assert_int_equal(s->driver->get(s->conn, &at, room, sizeof(room), &got, &e), ERR_OK);
+	assert_int_equal(s->current->driver->get(s->current->conn, &at, room, sizeof(room), &got, &e), ERR_OK);
 	assert_int_equal(got, 5);
 	assert_memory_equal(room, "hello", 5);
 }
@@ -148,12 +148,13 @@ static void chunks_of_one_digest_are_told_apart_by_their_number(struct store *s)
 	struct err e;
 	size_t got;
 
-	assert_int_equal(s->driver->put(s->conn, &first, "one", 3, &e), ERR_OK);
-	assert_int_equal(s->driver->put(s->conn, &second, "two!", 4, &e), ERR_OK);
-	assert_int_equal(s->driver->remove(s->conn, &first, 1, &e), ERR_OK);
-	assert_int_equal(s->driver->get(s->conn, &second, room, sizeof(room), &got, &e), ERR_OK);
+	assert_int_equal(s->current->driver->put(s->current->conn, &first, "one", 3, &e), ERR_OK);
+	assert_int_equal(s->current->driver->put(s->current->conn, &second, "two!", 4, &e), ERR_OK);
+	assert_int_equal(s->current->driver->remove(s->current->conn, &first, 1, &e), ERR_OK);
+	assert_int_equal(s->current->driver->get(s->current->conn, &second, room, sizeof(room), &got, &e), ERR_OK);
 	assert_int_equal(got, 4);
-	assert_int_equal(s->driver->get(s->conn, &first, room, sizeof(room), &got, &e), ERR_NOT_FOUND);
+	assert_int_equal(s->current->driver->get(s->current->conn, &first, room, sizeof(room), &got, &e),
+	                 ERR_NOT_FOUND);
 }
 
 static void what_was_removed_is_gone(struct store *s)
@@ -174,7 +175,7 @@ static void removing_what_is_not_there_is_success(struct store *s)
 	put(s, 5, "x", 1);
 	remove_one(s, 5);
 	remove_one(s, 5);
-	assert_int_equal(s->driver->remove(s->conn, &none, 0, &e), ERR_OK);
+	assert_int_equal(s->current->driver->remove(s->current->conn, &none, 0, &e), ERR_OK);
 }
 
 static void many_are_removed_at_once(struct store *s)
@@ -188,7 +189,7 @@ static void many_are_removed_at_once(struct store *s)
 		if (n % 3) /* some were never there */
 			put(s, n + 1, &n, sizeof(n));
 	}
-	assert_int_equal(s->driver->remove(s->conn, at, MANY - 1, &e), ERR_OK);
+	assert_int_equal(s->current->driver->remove(s->current->conn, at, MANY - 1, &e), ERR_OK);
 	for (int64_t n = 0; n < MANY - 1; n++)
 		assert_int_equal(get_code(s, n + 1, 8), ERR_NOT_FOUND);
 	expect(s, MANY, &(int64_t){MANY - 1}, 8);
@@ -205,8 +206,9 @@ static void a_list_has_all_of_them_in_order_page_by_page(struct store *s)
 		put(s, n * 7, &n, sizeof(n));
 	remove_one(s, 14);
 	while (count) {
-		assert_int_equal(s->driver->list(s->conn, seen ? &last : NULL, page, ARRAY_SIZE(page), &count, &e),
-		                 ERR_OK);
+		assert_int_equal(
+		    s->current->driver->list(s->current->conn, seen ? &last : NULL, page, ARRAY_SIZE(page), &count, &e),
+		    ERR_OK);
 		assert_true(count <= ARRAY_SIZE(page));
 		for (size_t i = 0; i < count; i++) {
 			struct location wanted;
@@ -227,7 +229,7 @@ static void an_empty_back_end_lists_nothing(struct store *s)
 	size_t count = 7;
 	struct err e;
 
-	assert_int_equal(s->driver->list(s->conn, NULL, page, ARRAY_SIZE(page), &count, &e), ERR_OK);
+	assert_int_equal(s->current->driver->list(s->current->conn, NULL, page, ARRAY_SIZE(page), &count, &e), ERR_OK);
 	assert_int_equal(count, 0);
 }
 
@@ -235,8 +237,8 @@ static void it_answers_when_asked_whether_it_is_there(struct store *s)
 {
 	struct err e;
 
-	if (s->driver->ping)
-		assert_int_equal(s->driver->ping(s->conn, &e), ERR_OK);
+	if (s->current->driver->ping)
+		assert_int_equal(s->current->driver->ping(s->current->conn, &e), ERR_OK);
 }
 
 struct crowd_member {
@@ -259,12 +261,12 @@ static void *join_crowd(void *arg)
 		struct location mine = location_of(m->number * 1000 + i + 1);
 
 		fixture_noise(bytes, sizeof(bytes), (uint64_t)mine.number);
-		m->failed |= s->driver->put(s->conn, &mine, bytes, sizeof(bytes), &e) != ERR_OK;
-		m->failed |= s->driver->get(s->conn, &mine, room, sizeof(room), &got, &e) != ERR_OK;
+		m->failed |= s->current->driver->put(s->current->conn, &mine, bytes, sizeof(bytes), &e) != ERR_OK;
+		m->failed |= s->current->driver->get(s->current->conn, &mine, room, sizeof(room), &got, &e) != ERR_OK;
 		m->failed |= got != sizeof(bytes) || memcmp(bytes, room, sizeof(bytes)) != 0;
-		m->failed |= s->driver->get(s->conn, &shared, room, sizeof(room), &got, &e) != ERR_OK;
+		m->failed |= s->current->driver->get(s->current->conn, &shared, room, sizeof(room), &got, &e) != ERR_OK;
 		m->failed |= got != 6 || memcmp(room, "shared", 6) != 0;
-		m->failed |= i % 2 && s->driver->remove(s->conn, &mine, 1, &e) != ERR_OK;
+		m->failed |= i % 2 && s->current->driver->remove(s->current->conn, &mine, 1, &e) != ERR_OK;
 	}
 	return NULL;
 }
@@ -287,7 +289,7 @@ static void many_threads_at_once_do_not_disturb_each_other(struct store *s)
 		pthread_join(threads[n], NULL);
 	for (size_t n = 0; n < THREADS; n++)
 		assert_false(members[n].failed);
-	assert_int_equal(s->driver->list(s->conn, NULL, all, ARRAY_SIZE(all), &count, &e), ERR_OK);
+	assert_int_equal(s->current->driver->list(s->current->conn, NULL, all, ARRAY_SIZE(all), &count, &e), ERR_OK);
 	assert_int_equal(count, THREADS * 5 + 1);
 }
 

@@ -15,7 +15,7 @@
 static void run_case(void **state)
 {
 	size_t number = (size_t)(uintptr_t)*state;
-	struct fixture *f = fixture_new((enum backend)(number / ARRAY_SIZE(driver_cases)));
+	struct fixture *f = fixture_new((enum fixture_kind)(number / ARRAY_SIZE(driver_cases)));
 
 	if (!f)
 		skip();

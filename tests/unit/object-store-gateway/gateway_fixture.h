@@ -11,9 +11,9 @@
 #define TESTS_UNIT_GATEWAY_FIXTURE_H
 
 #include "common/clock.h"
+#include "services/object-store-gateway/backend.h"
 #include "services/object-store-gateway/drivers/faulty.h"
 #include "services/object-store-gateway/migrations.h"
-#include "services/object-store-gateway/store.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum backend {
+enum fixture_kind {
 	BACKEND_MEM,
 	BACKEND_DB,
 	BACKEND_LOCALFS,
@@ -87,11 +87,11 @@ static inline void fixture_open_store(struct fixture *f, struct store *s, const 
                                       const struct driver *outer)
 {
 	struct driver_setup setup = {name, fixture_driver_config(f, inner), f->pool};
+	struct driver_conn *conn;
 	struct err e;
 
 	*s = (struct store){
 	    .name = name,
-	    .driver = outer ? outer : inner,
 	    .compress = true,
 	    .compress_min = KIB,
 	    .level = 3,
@@ -99,9 +99,10 @@ static inline void fixture_open_store(struct fixture *f, struct store *s, const 
 	    .grace_ms = 3600000,
 	    .write_grace_ms = 3600000,
 	};
-	fixture_must(inner->open(f, &setup, &s->conn, &e), &e);
+	fixture_must(inner->open(f, &setup, &conn, &e), &e);
 	if (outer)
-		s->conn = faulty_wrap(f, inner, s->conn, &f->faults);
+		conn = faulty_wrap(f, inner, conn, &f->faults);
+	fixture_must(backends_adopt(s, outer ? outer : inner, conn, setup.config, &e), &e);
 }
 
 static inline void fixture_sql(struct fixture *f, const char *sql)
@@ -130,7 +131,7 @@ static inline int64_t fixture_number(struct fixture *f, const char *sql)
 	return number;
 }
 
-static inline struct fixture *fixture_new(enum backend backend)
+static inline struct fixture *fixture_new(enum fixture_kind backend)
 {
 	const char *url = getenv("STOWAGE_TEST_DB");
 	struct fixture *f;
@@ -161,8 +162,8 @@ static inline int fixture_remove_entry(const char *path, const struct stat *st, 
 
 static inline void fixture_free(struct fixture *f)
 {
-	f->store.driver->close(f->store.conn);
-	f->archive.driver->close(f->archive.conn);
+	backends_close(&f->store);
+	backends_close(&f->archive);
 	nftw(f->dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	talloc_free(f);
 }
@@ -191,7 +192,8 @@ static inline size_t fixture_held(struct fixture *f, bool *all_have_rows)
 
 	*all_have_rows = true;
 	for (;;) {
-		fixture_must(f->store.driver->list(f->store.conn, total ? &last : NULL, at, ARRAY_SIZE(at), &count, &e),
+		fixture_must(f->store.current->driver->list(f->store.current->conn, total ? &last : NULL, at,
+		                                            ARRAY_SIZE(at), &count, &e),
 		             &e);
 		if (!count)
 			return total;

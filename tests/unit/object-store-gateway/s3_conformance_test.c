@@ -24,22 +24,23 @@ static void run_case(void **state)
 	const char *config = getenv("STOWAGE_TEST_S3");
 	struct faults faults = {0};
 	SCRATCH_CTX(ctx);
-	struct store store = {.name = "object_store", .driver = &driver_s3};
+	struct backend backend = {.driver = &driver_s3};
+	struct store store = {.name = "object_store", .current = &backend};
 	struct err e = {.text = ""};
 	char *prefix = talloc_asprintf(ctx, "prefix: \"%zu %d/\"", number, (int)getpid());
 
 	if (config) {
-		OK(s3_try_open_with(ctx, talloc_asprintf(ctx, "%s, %s", config, prefix), &store.conn, &e));
+		OK(s3_try_open_with(ctx, talloc_asprintf(ctx, "%s, %s", config, prefix), &backend.conn, &e));
 	} else {
 		s3_script("");
-		store.conn = s3_open(ctx, prefix);
+		backend.conn = s3_open(ctx, prefix);
 	}
 	if (faulty) {
-		store.driver = &driver_faulty;
-		store.conn = faulty_wrap(ctx, &driver_s3, store.conn, &faults);
+		backend.driver = &driver_faulty;
+		backend.conn = faulty_wrap(ctx, &driver_s3, backend.conn, &faults);
 	}
 	driver_cases[number % ARRAY_SIZE(driver_cases)].run(&store);
-	store.driver->close(store.conn);
+	backend.driver->close(backend.conn);
 }
 
 static void it_fills_its_required_slots(void **state)

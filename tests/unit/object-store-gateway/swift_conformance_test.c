@@ -15,20 +15,21 @@ static void run_case(void **state)
 {
 	size_t number = (size_t)(uintptr_t)*state;
 	const char *config = getenv("STOWAGE_TEST_SWIFT");
-	struct store store = {.name = "object_store", .driver = &driver_swift};
+	struct backend backend = {.driver = &driver_swift};
+	struct store store = {.name = "object_store", .current = &backend};
 	struct faults faults = {0};
 	SCRATCH_CTX(ctx);
 
 	double_script("{}");
-	store.conn =
+	backend.conn =
 	    double_open(ctx, talloc_asprintf(ctx, "%s, anchore_key_prefix: '%d %zu'",
 	                                     config ? config : DOUBLE_BOX ", " DOUBLE_V1, (int)getpid(), number));
 	if (number >= ARRAY_SIZE(driver_cases)) {
-		store.driver = &driver_faulty;
-		store.conn = faulty_wrap(ctx, &driver_swift, store.conn, &faults);
+		backend.driver = &driver_faulty;
+		backend.conn = faulty_wrap(ctx, &driver_swift, backend.conn, &faults);
 	}
 	driver_cases[number % ARRAY_SIZE(driver_cases)].run(&store);
-	store.driver->close(store.conn);
+	backend.driver->close(backend.conn);
 	double_log(ctx);
 }
 

@@ -1,4 +1,4 @@
-#include "services/catalog/vault.h"
+#include "common/vault.h"
 
 #include "common/clock.h"
 
@@ -15,7 +15,6 @@
 #define NONCE_BYTES 12
 #define TAG_BYTES 16
 #define OVERHEAD (1 + NONCE_BYTES + TAG_BYTES)
-#define KEY_PURPOSE "stowage catalog secrets 1"
 
 struct vault {
 	unsigned char keys[2][KEY_BYTES];
@@ -27,13 +26,13 @@ static void cipher_cleanup(EVP_CIPHER_CTX **cipher)
 	EVP_CIPHER_CTX_free(*cipher);
 }
 
-static enum err_code derive(const char *secret, unsigned char key[KEY_BYTES], struct err *e)
+static enum err_code derive(const char *purpose, const char *secret, unsigned char key[KEY_BYTES], struct err *e)
 {
-	void *secret_bytes = (void *)(uintptr_t)secret;
+	void *secret_bytes = (void *)(uintptr_t)secret, *purpose_bytes = (void *)(uintptr_t)purpose;
 	OSSL_PARAM params[] = {
 	    OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char[]){"SHA256"}, 0),
 	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret_bytes, strlen(secret)),
-	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (char[]){KEY_PURPOSE}, strlen(KEY_PURPOSE)),
+	    OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, purpose_bytes, strlen(purpose)),
 	    OSSL_PARAM_construct_end(),
 	};
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
@@ -53,7 +52,8 @@ static int forget(struct vault *v)
 	return 0;
 }
 
-enum err_code vault_new(TALLOC_CTX *ctx, const struct rpc_secret *secret, struct vault **out, struct err *e)
+enum err_code vault_new(TALLOC_CTX *ctx, const char *purpose, const struct rpc_secret *secret, struct vault **out,
+                        struct err *e)
 {
 	struct vault *v = talloc_zero(ctx, struct vault);
 
@@ -61,9 +61,9 @@ enum err_code vault_new(TALLOC_CTX *ctx, const struct rpc_secret *secret, struct
 	talloc_set_destructor(v, forget);
 	if (!secret->current || !*secret->current)
 		return ERR(e, ERR_INVALID, "no cluster secret to protect stored secrets with");
-	TRY(derive(secret->current, v->keys[v->count++], e));
+	TRY(derive(purpose, secret->current, v->keys[v->count++], e));
 	if (secret->previous && *secret->previous)
-		TRY(derive(secret->previous, v->keys[v->count++], e));
+		TRY(derive(purpose, secret->previous, v->keys[v->count++], e));
 	*out = v;
 	return ERR_OK;
 }

@@ -1,20 +1,23 @@
 /*
- * vault: secrets at rest. AES-256-GCM with keys derived by HKDF-SHA256 from the cluster secrets; the current one seals,
- * both open, so that the cluster secret can be rotated.
+ * vault: secrets at rest, in a service's own tables. AES-256-GCM with keys derived by HKDF-SHA256 (RFC 5869) from the
+ * cluster secrets; the current one seals, both open, so that the cluster secret can be rotated. Every user has a
+ * purpose of its own, and with it keys of its own.
  *
  * Sealed bytes: version 1, nonce 12, ciphertext, tag 16. They are bound to a context ("registry/ACCOUNT/HOST") that is
  * authenticated and not stored: a row copied to another place does not open there.
  *
  * Used by any number of threads; the keys are only read.
  */
-#ifndef CATALOG_VAULT_H
-#define CATALOG_VAULT_H
+#ifndef COMMON_VAULT_H
+#define COMMON_VAULT_H
 
 #include "common/rpc.h"
 
 struct vault;
 
-enum err_code vault_new(TALLOC_CTX *ctx, const struct rpc_secret *secret, struct vault **out, struct err *e) MUST_CHECK;
+/* purpose: a name that never changes, "stowage catalog secrets 1". ERR_INVALID: there is no secret. */
+enum err_code vault_new(TALLOC_CTX *ctx, const char *purpose, const struct rpc_secret *secret, struct vault **out,
+                        struct err *e) MUST_CHECK;
 
 /* *sealed hangs on ctx. */
 enum err_code vault_seal(const struct vault *v, TALLOC_CTX *ctx, const char *context, const char *text, void **sealed,
