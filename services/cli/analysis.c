@@ -2,6 +2,7 @@
 
 #include "services/cli/output.h"
 #include "services/cli/progress.h"
+#include "services/cli/table.h"
 
 #include <string.h>
 
@@ -118,23 +119,41 @@ static char *cost_text(TALLOC_CTX *ctx, const struct analysis_cost *c)
 	return text;
 }
 
-enum err_code analysis_report(struct cli *cli, const struct image_detail *image, bool fresh, struct err *e)
+static const char *news_text(struct cli *cli, TALLOC_CTX *ctx, const struct image_detail *image,
+                             enum analysis_news news)
+{
+	const char *status = analysis_status_text(image->status);
+	char *text;
+
+	if (news == ANALYSIS_KNOWN)
+		return "was known, nothing to do";
+	if (news == ANALYSIS_FRESH)
+		text = talloc_asprintf(ctx, "%s in %s", status, show_ms(ctx, cli_elapsed_ms(cli)));
+	else if (image->cost)
+		text = talloc_asprintf(ctx, "%s in %s at %s", status, show_ms(ctx, image->cost->elapsed_ms),
+		                       show_time(ctx, image->analysed_at));
+	else
+		text = talloc_asprintf(ctx, "%s at %s", status, show_time(ctx, image->analysed_at));
+	ASSERT(text);
+	return text;
+}
+
+enum err_code analysis_report(struct cli *cli, const struct image_detail *image, enum analysis_news news, struct err *e)
 {
 	SCRATCH_CTX(scratch);
 
 	if (cli->json)
 		return output_record(record_image_detail(), image, e);
-	printf("%s %s in %s: %s\n", digest_text(&image->digest).text,
-	       fresh ? analysis_status_text(image->status) : "was known, nothing to do",
-	       show_ms(scratch, cli_elapsed_ms(cli)), packages_text(scratch, image));
-	if (fresh && image->cost)
+	printf("%s %s: %s\n", digest_text(&image->digest).text, news_text(cli, scratch, image, news),
+	       packages_text(scratch, image));
+	if (news != ANALYSIS_KNOWN && image->cost)
 		printf("%s\n", cost_text(scratch, image->cost));
 	for (size_t i = 0; i < image->incomplete.count; i++)
-		fprintf(stderr, "stowage: incomplete: %s\n", image->incomplete.items[i]);
+		fprintf(stderr, "stowage: incomplete: %s\n", text_clean(scratch, image->incomplete.items[i]));
 	return ERR_OK;
 }
 
-enum err_code analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map, struct err *e)
+void analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map)
 {
 	const char **texts;
 	size_t count = args_texts(cli->args, ctx, "annotation", &texts);
@@ -142,12 +161,9 @@ enum err_code analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct prot
 	map->items = talloc_array(ctx, struct proto_pair, count + 1);
 	ASSERT(map->items);
 	for (size_t i = 0; i < count; i++) {
-		size_t len = strcspn(texts[i], "=");
+		size_t len = strcspn(texts[i], "="); /* there is one: the option was checked */
 
-		if (!len || !texts[i][len])
-			return ERR(e, ERR_INVALID, "annotation \"%s\" is not KEY=VALUE", texts[i]);
 		map->items[i] = (struct proto_pair){talloc_strndup(ctx, texts[i], len), texts[i] + len + 1};
 	}
 	map->count = count;
-	return ERR_OK;
 }

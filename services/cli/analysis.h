@@ -11,13 +11,21 @@ enum err_code analysis_wait(struct cli *cli, const char *image, struct err *e) M
 enum err_code analysis_get(struct cli *cli, TALLOC_CTX *ctx, const char *image, struct image_detail **detail,
                            struct err *e) MUST_CHECK;
 
-/* The image, or with --json its record. new: it was analysed just now, and what that cost is said. */
-enum err_code analysis_report(struct cli *cli, const struct image_detail *image, bool fresh, struct err *e) MUST_CHECK;
+enum analysis_news {
+	ANALYSIS_FRESH, /* this command had it analysed: says how long that took from its beginning, and what it cost */
+	ANALYSIS_KNOWN, /* it was analysed before, nothing had to be done */
+	ANALYSIS_WAITED, /* somebody had it analysed, maybe long ago: says how long the analysis took, and when that was
+	                  */
+};
+
+/* The image, or with --json its record. */
+enum err_code analysis_report(struct cli *cli, const struct image_detail *image, enum analysis_news news,
+                              struct err *e) MUST_CHECK;
 
 /* A reason as the catalog keeps it, "<code>: <text>", as the error it was. Returns its code. */
 enum err_code analysis_reason(const char *image, const char *reason, struct err *e);
 
 /* K=V texts of a repeatable option as a map, on ctx. */
-enum err_code analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map, struct err *e) MUST_CHECK;
+void analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map);
 
 #endif

@@ -5,8 +5,7 @@
 
 struct parser {
 	TALLOC_CTX *ctx;
-	const struct command *table;
-	const struct option_spec *globals;
+	const struct vocabulary *v;
 	const char *const *next, *const *end; /* of argv */
 	const char **words;                   /* all that are no options */
 	size_t word_count;
@@ -63,7 +62,7 @@ static const struct command *find_command(const struct parser *p, size_t *used, 
 	const struct command *found = NULL;
 
 	*used = *known = 0;
-	for (const struct command *c = p->table; c->path; c++) {
+	for (const struct command *c = p->v->commands; c->path; c++) {
 		bool whole;
 		size_t n = match_path(c->path, p->words, p->word_count, &whole);
 
@@ -102,6 +101,31 @@ void args_count(const char *arguments, size_t *least, size_t *most)
 	}
 }
 
+size_t args_word(const char *arguments, size_t i, const char **word)
+{
+	size_t len;
+
+	for (;; i--) {
+		*word = arguments;
+		len = word_len(arguments);
+		arguments += len;
+		arguments += *arguments == ' ';
+		if (i == 0 || !*arguments)
+			break;
+	}
+	*word += **word == '[';
+	len = strspn(*word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789|");
+	return len;
+}
+
+const struct argument_spec *args_spec(const struct argument_spec *list, const char *word, size_t len)
+{
+	for (; list && list->word; list++)
+		if (strlen(list->word) == len && strncmp(list->word, word, len) == 0)
+			return list;
+	return NULL;
+}
+
 /* ---- options ---- */
 
 static const struct option_spec *find_in(const struct option_spec *list, const char *name, size_t len)
@@ -116,9 +140,9 @@ static const struct option_spec *find_in(const struct option_spec *list, const c
  * words can be told from the values before the command is known. */
 static const struct option_spec *find_anywhere(const struct parser *p, const char *name, size_t len)
 {
-	const struct option_spec *found = find_in(p->globals, name, len);
+	const struct option_spec *found = find_in(p->v->globals, name, len);
 
-	for (const struct command *c = p->table; c->path && !found; c++)
+	for (const struct command *c = p->v->commands; c->path && !found; c++)
 		found = find_in(c->options, name, len);
 	return found;
 }
@@ -214,6 +238,8 @@ static bool check_choice(struct parser *p, const struct args_value *v)
 
 static bool check_value(struct parser *p, struct args_value *v)
 {
+	struct err e = {0};
+
 	for (size_t i = 0; i < p->args->value_count; i++)
 		if (p->args->values[i].option == v->option && !v->option->repeatable)
 			return wrong(p, "option --%s is given twice", v->option->name);
@@ -221,6 +247,8 @@ static bool check_value(struct parser *p, struct args_value *v)
 		return read_number(p, v);
 	if (v->option->kind == OPTION_DURATION)
 		return read_duration(p, v);
+	if (v->option->check && v->option->check(v->text, &e) != ERR_OK)
+		return wrong(p, "option --%s: %s", v->option->name, e.text);
 	return !v->option->choices || check_choice(p, v);
 }
 
@@ -233,7 +261,7 @@ static bool read_options(struct parser *p)
 	ASSERT(p->args->values);
 	for (size_t i = 0; i < p->option_count; i += 2) {
 		const char *name = p->options[i];
-		struct args_value v = {.option = find_in(p->globals, name, strlen(name)), .text = p->options[i + 1]};
+		struct args_value v = {.option = find_in(p->v->globals, name, strlen(name)), .text = p->options[i + 1]};
 
 		if (!v.option && c)
 			v.option = find_in(c->options, name, strlen(name));
@@ -250,6 +278,21 @@ static bool read_options(struct parser *p)
 
 /* ---- the whole ---- */
 
+static bool check_word(struct parser *p, size_t i)
+{
+	struct args *a = p->args;
+	const char *word;
+	size_t len = args_word(a->command->arguments, i, &word);
+	const struct argument_spec *spec = args_spec(p->v->arguments, word, len);
+	struct err e = {0};
+
+	if (!*a->words[i])
+		return wrong(p, "%s: an empty argument for %.*s", a->command->path, (int)len, word);
+	if (spec && spec->check && spec->check(a->words[i], &e) != ERR_OK)
+		return wrong(p, "%s: %s", a->command->path, e.text);
+	return true;
+}
+
 static bool check_words(struct parser *p, size_t used)
 {
 	struct args *a = p->args;
@@ -263,8 +306,8 @@ static bool check_words(struct parser *p, size_t used)
 	if (a->word_count > most)
 		return wrong(p, "%s: what is \"%s\"", a->command->path, a->words[most]);
 	for (size_t i = 0; i < a->word_count; i++)
-		if (!*a->words[i])
-			return wrong(p, "%s: an empty argument", a->command->path);
+		if (!check_word(p, i))
+			return false;
 	return true;
 }
 
@@ -277,10 +320,10 @@ static bool name_missing_command(struct parser *p, size_t known)
 	return wrong(p, "unknown command \"%s\"", join(p->ctx, p->words, known + 1));
 }
 
-enum args_outcome args_parse(TALLOC_CTX *ctx, int argc, const char *const *argv, const struct command *table,
-                             const struct option_spec *globals, struct args *args)
+enum args_outcome args_parse(TALLOC_CTX *ctx, int argc, const char *const *argv, const struct vocabulary *v,
+                             struct args *args)
 {
-	struct parser p = {.ctx = ctx, .table = table, .globals = globals, .args = args};
+	struct parser p = {.ctx = ctx, .v = v, .args = args};
 	size_t used, known;
 
 	*args = (struct args){.topic = ""};

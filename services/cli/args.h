@@ -1,7 +1,7 @@
 /*
  * args: a command line, taken apart by the table of commands.
  *
- *     switch (args_parse(ctx, argc, argv, &args)) {
+ *     switch (args_parse(ctx, argc, argv, &vocabulary, &args)) {
  *     case ARGS_RUN:    ... args->command->run(cli, args, e)
  *     case ARGS_HELP:   ... help_print(stdout, args->topic)
  *     case ARGS_WRONG:  ... args->wrong says what, naming the word
@@ -34,8 +34,8 @@ struct args {
 };
 
 /* Everything hangs on ctx or is argv's. */
-enum args_outcome args_parse(TALLOC_CTX *ctx, int argc, const char *const *argv, const struct command *table,
-                             const struct option_spec *globals, struct args *args);
+enum args_outcome args_parse(TALLOC_CTX *ctx, int argc, const char *const *argv, const struct vocabulary *v,
+                             struct args *args);
 
 bool args_flag(const struct args *args, const char *name);
 const char *args_text(const struct args *args, const char *name); /* the last one; NULL if not given */
@@ -46,5 +46,10 @@ size_t args_texts(const struct args *args, TALLOC_CTX *ctx, const char *name, co
 
 /* How many arguments a row takes: *least, and *most (SIZE_MAX: any number). */
 void args_count(const char *arguments, size_t *least, size_t *most);
+
+/* The word of a row's arguments that says what its argument number i is, as in struct argument_spec: of "[NAME]" and
+ * "NAME..." it is NAME. Its length; 0 when there is none. */
+size_t args_word(const char *arguments, size_t i, const char **word);
+const struct argument_spec *args_spec(const struct argument_spec *list, const char *word, size_t len);
 
 #endif

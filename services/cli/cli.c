@@ -11,6 +11,9 @@
 #define DEFAULT_CONFIG "/etc/stowage/stowage.yaml"
 #define DEFAULT_ACCOUNT "default"
 #define CONNECT_MS 5000
+#define ANSWER_MS                                                                                                      \
+	10000 /* for a service that is there to show that it answers us: a busy machine is no other secret             \
+	       */
 #define REPLY_RESERVE_MS 200
 
 struct cli_settings {
@@ -75,10 +78,23 @@ void cli_init(struct cli *cli, TALLOC_CTX *ctx, const struct args *args)
 	cli->deadline_ms = timeout_ms ? cli->started_ms + timeout_ms : 0;
 }
 
+enum err_code cli_misuse(struct cli *cli, struct err *e, const char *fmt, ...)
+{
+	char text[sizeof(e->text)];
+	va_list list;
+
+	va_start(list, fmt);
+	vsnprintf(text, sizeof(text), fmt, list);
+	va_end(list);
+	cli->misused = true;
+	return ERR(e, ERR_INVALID, "%s", text);
+}
+
 static enum err_code load_settings(struct cli *cli, struct err *e)
 {
 	const char **files, *file = getenv("STOWAGE_CONFIG");
 	size_t count = args_texts(cli->args, cli->ctx, "config", &files);
+	enum err_code code;
 
 	if (cli->settings)
 		return ERR_OK;
@@ -88,7 +104,9 @@ static enum err_code load_settings(struct cli *cli, struct err *e)
 		files = &file;
 	cli->settings = talloc_zero(cli->ctx, struct cli_settings);
 	ASSERT(cli->settings);
-	return config_load(cli->ctx, files, MAX(count, (size_t)1), options, cli->settings, e);
+	code = config_load(cli->ctx, files, MAX(count, (size_t)1), options, cli->settings, e);
+	cli->misused = code != ERR_OK;
+	return code;
 }
 
 static enum err_code new_client(struct cli *cli, TALLOC_CTX *ctx, const char *name, const char *const *endpoints,
@@ -97,9 +115,11 @@ static enum err_code new_client(struct cli *cli, TALLOC_CTX *ctx, const char *na
 	const struct cli_settings *s = cli->settings;
 	int64_t left_ms = cli->deadline_ms ? cli->deadline_ms - clock_monotonic_ms() : CONNECT_MS;
 
+	enum err_code code;
+
 	if (!count)
-		return ERR(e, ERR_INVALID, "endpoints.%s is not configured", name);
-	return rpc_client_new(ctx,
+		return cli_misuse(cli, e, "endpoints.%s is not configured", name);
+	code = rpc_client_new(ctx,
 	                      &(struct rpc_client_options){
 				  .name = name,
 				  .endpoints = endpoints,
@@ -109,6 +129,28 @@ static enum err_code new_client(struct cli *cli, TALLOC_CTX *ctx, const char *na
 				  .connect_wait_ms = MAX(MIN(left_ms, CONNECT_MS), 1),
 			      },
 	                      client, e);
+	cli->misused = code == ERR_INVALID; /* a secret that is too short */
+	return code;
+}
+
+/* Whatever it answers, it answers. */
+static enum err_code greet(struct cli *cli, struct rpc_client *client, struct err *e)
+{
+	SCRATCH_CTX(scratch);
+	const struct service_status_request request = {};
+	struct service_status_reply reply;
+	struct proto_call call = cli_call(cli);
+	struct err failure = {0};
+
+	call.deadline_ms = call.deadline_ms ? MIN(call.deadline_ms, ANSWER_MS) : ANSWER_MS;
+	if (call_service_status(client, &call, scratch, &request, &reply, &failure) == ERR_OK ||
+	    strcmp(failure.file, "peer") == 0)
+		return ERR_OK;
+	if (failure.code == ERR_DEADLINE)
+		return ERR(e, ERR_UNAVAILABLE, "%s", failure.text);
+	if (e)
+		*e = failure;
+	return failure.code;
 }
 
 static enum err_code connect_to(struct cli *cli, struct rpc_client **slot, const char *which,
@@ -118,7 +160,9 @@ static enum err_code connect_to(struct cli *cli, struct rpc_client **slot, const
 
 	if (!*slot) {
 		TRY(cli_endpoints(cli, which, &at, e));
-		TRY(new_client(cli, cli->ctx, which, at.items, at.count, slot, e));
+		TRY(new_client(cli, cli->ctx, which, at.items, at.count, client, e));
+		TRY(greet(cli, *client, e));
+		*slot = *client;
 	}
 	*client = *slot;
 	return ERR_OK;
@@ -175,6 +219,31 @@ enum err_code cli_wait_ms(const struct cli *cli, int64_t most_ms, const char *wh
 		return ERR(e, ERR_DEADLINE, "%s is not done yet; it goes on without this command", what);
 	*wait_ms = MIN(most_ms, left_ms - REPLY_RESERVE_MS);
 	return ERR_OK;
+}
+
+enum err_code cli_check_time(const struct cli *cli, const char *what, struct err *e)
+{
+	if (cli->deadline_ms && clock_monotonic_ms() >= cli->deadline_ms)
+		return ERR(e, ERR_DEADLINE, "%s is not done yet", what);
+	return ERR_OK;
+}
+
+enum err_code cli_check_account(struct cli *cli, struct err *e)
+{
+	SCRATCH_CTX(scratch);
+	const struct image_list_request request = {.limit = 1};
+	struct image_list_reply reply;
+	struct proto_call call;
+	struct rpc_client *catalog;
+	struct err failure = {0};
+
+	if (strcmp(cli->account, DEFAULT_ACCOUNT) == 0 || cli_catalog(cli, &catalog, &failure) != ERR_OK)
+		return ERR_OK;
+	call = cli_call(cli);
+	if (call_image_list(catalog, &call, scratch, &request, &reply, &failure) != ERR_NOT_FOUND)
+		return ERR_OK;
+	*e = failure;
+	return failure.code;
 }
 
 int64_t cli_elapsed_ms(const struct cli *cli)

@@ -23,6 +23,7 @@ struct cli {
 	const char *account;
 	bool json;
 	bool reached;        /* some service has answered, although the command failed */
+	bool misused;        /* what failed is the command line or the configuration, not a request: CLI_USAGE */
 	bool progress;       /* is wanted, on stderr */
 	int64_t deadline_ms; /* clock_monotonic_ms() of --timeout; 0: none */
 	int64_t started_ms;
@@ -34,6 +35,11 @@ struct cli {
 /* From the global options. Does not read the configuration yet. */
 void cli_init(struct cli *cli, TALLOC_CTX *ctx, const struct args *args);
 
+/* ERR_INVALID for what only the command itself can see is wrong usage: options that do not go together, say. */
+enum err_code cli_misuse(struct cli *cli, struct err *e, const char *fmt, ...) PRINTF(3, 4);
+
+/* ERR_UNAVAILABLE when nobody answers: nobody is there, all are frozen, or they have another cluster_secret, of which a
+ * service says nothing to whom it does not know. The first use of each finds that out, before anything is asked. */
 enum err_code cli_catalog(struct cli *cli, struct rpc_client **client, struct err *e) MUST_CHECK;
 enum err_code cli_gateway(struct cli *cli, struct rpc_client **client, struct err *e) MUST_CHECK;
 enum err_code cli_archive(struct cli *cli, struct rpc_client **client, struct err *e) MUST_CHECK;
@@ -57,6 +63,13 @@ struct proto_call cli_call(const struct cli *cli);
  * what in the text, when the time is over. */
 enum err_code cli_wait_ms(const struct cli *cli, int64_t most_ms, const char *what, int64_t *wait_ms,
                           struct err *e) MUST_CHECK;
+
+/* ERR_NOT_FOUND when the account that --account names does not exist: services that keep no accounts answer with empty
+ * lists for it. Costs a request, and nothing for the account that always exists; what else fails is no error. */
+enum err_code cli_check_account(struct cli *cli, struct err *e) MUST_CHECK;
+
+/* ERR_DEADLINE when --timeout ends, what in the text. */
+enum err_code cli_check_time(const struct cli *cli, const char *what, struct err *e) MUST_CHECK;
 
 int64_t cli_elapsed_ms(const struct cli *cli);
 

@@ -12,7 +12,7 @@ enum err_code cmd_account_add(struct cli *cli, const struct args *args, struct e
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_account_add(catalog, &call, cli->ctx, &request, &reply, e));
 	if (cli->json)
-		return output_record(record_account_add_reply(), &reply, e);
+		return output_named("account", args->words[0], "existed", reply.existed);
 	printf("%s %s\n", args->words[0], reply.existed ? "was there already" : "added");
 	return ERR_OK;
 }
@@ -48,7 +48,7 @@ enum err_code cmd_account_rm(struct cli *cli, const struct args *args, struct er
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_account_remove(catalog, &call, cli->ctx, &request, &reply, e));
 	if (cli->json)
-		return output_record(record_account_remove_reply(), &reply, e);
+		return output_named("account", args->words[0], "removed", true);
 	printf("%s removed\n", args->words[0]);
 	return ERR_OK;
 }

@@ -7,7 +7,6 @@
 
 #include <time.h>
 
-#define PAGE 500
 #define WAIT_MS 10000
 #define PAUSE_MS 200 /* between two questions that the server did not hold */
 
@@ -81,6 +80,13 @@ static enum err_code check_item(const struct archive_item *m, struct err *e)
 	return ERR_OK;
 }
 
+static enum err_code check_waiting(struct cli *cli, struct err *e)
+{
+	if (args_flag(cli->args, "wait") && args_flag(cli->args, "no-wait"))
+		return cli_misuse(cli, e, "--wait and --no-wait do not go together");
+	return ERR_OK;
+}
+
 typedef enum err_code (*item_request)(struct cli *cli, const char *image, struct archive_item **item, struct err *e);
 
 /* For each image: asks, waits unless it was told not to, lists. The first error counts; the others go on. */
@@ -89,6 +95,7 @@ static enum err_code for_each_image(struct cli *cli, const struct args *args, it
 	struct listing *l = listing_new(cli, record_archive_item(), item_columns);
 	enum err_code first = ERR_OK;
 
+	TRY(check_waiting(cli, e));
 	for (size_t i = 0; i < args->word_count; i++) {
 		struct archive_item *item = NULL;
 		struct err failure = {0};
@@ -179,6 +186,7 @@ enum err_code cmd_archive_rm(struct cli *cli, const struct args *args, struct er
 	struct listing *l = listing_new(cli, record_archive_remove_reply(), columns);
 	enum err_code first = ERR_OK;
 
+	TRY(check_waiting(cli, e));
 	for (size_t i = 0; i < args->word_count; i++) {
 		struct archive_remove_reply reply;
 		struct err failure = {0};
@@ -200,26 +208,29 @@ enum err_code cmd_archive_rm(struct cli *cli, const struct args *args, struct er
 
 enum err_code cmd_archive_ls(struct cli *cli, const struct args *args, struct err *e)
 {
-	int64_t left = args_number(args, "limit", INT64_MAX);
 	struct archive_list_request request = {0};
-	struct archive_list_reply page = {.more = true};
 	struct rpc_client *archive;
 	struct listing *l;
 
+	(void)args;
 	TRY(cli_archive(cli, &archive, e));
 	l = listing_new(cli, record_archive_item(), item_columns);
-	while (page.more && left > 0) {
+	listing_pages(l, LISTING_ALL);
+	while ((request.limit = listing_wants(l)) > 0) {
 		SCRATCH_CTX(scratch);
+		struct archive_list_reply page;
 		struct proto_call call = cli_call(cli);
+		struct digest_text last = {""};
 
-		request.limit = MIN(left, PAGE);
-		TRY(call_archive_list(archive, &call, scratch, &request, &page, e));
-		for (size_t i = 0; i < page.items_count; i++)
+		/* --after was checked to be a digest, and all others come from here. */
+		if (listing_cursor(l))
+			ASSERT(digest_parse(listing_cursor(l), &request.after));
+		TRY(listing_asked(l, call_archive_list(archive, &call, scratch, &request, &page, e), e));
+		for (size_t i = 0; i < page.items_count; i++) {
 			TRY(add_row(l, &page.items[i], e));
-		left -= (int64_t)page.items_count;
-		if (!page.items_count)
-			break;
-		request.after = page.items[page.items_count - 1].digest;
+			last = digest_text(&page.items[i].digest);
+		}
+		TRY(listing_page(l, page.items_count, page.more, last.text, e));
 	}
 	listing_end(l, "the archive is empty");
 	return ERR_OK;

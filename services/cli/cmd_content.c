@@ -1,20 +1,9 @@
 #include "services/cli/analysis.h"
 #include "services/cli/commands.h"
 #include "services/cli/content.h"
+#include "services/cli/values.h"
 
 #include <string.h>
-
-/* Ecosystems that catalogers know or will know; others are somebody's mistake. */
-static const char *const ecosystems[] = {"os",   "packages", "dpkg", "apk",      "rpm",    "python", "npm", "gem",
-                                         "java", "go",       "rust", "composer", "dotnet", "conda",  NULL};
-static const char *const documents[] = {"manifest", "config", "dockerfile", NULL};
-
-static bool is_one_of(const char *word, const char *const *list)
-{
-	while (*list && strcmp(*list, word) != 0)
-		list++;
-	return *list;
-}
 
 static bool is_set_of(const char *word, const struct image_detail *image)
 {
@@ -24,22 +13,37 @@ static bool is_set_of(const char *word, const struct image_detail *image)
 	return false;
 }
 
+static bool is_known(const char *type)
+{
+	static const char *const others[] = {"packages", "licenses", "files", "suid", NULL};
+
+	return value_is_one_of(type, others) || value_is_one_of(type, content_documents) ||
+	       value_is_one_of(type, ecosystems);
+}
+
+static enum err_code refuse(struct cli *cli, const char *type, struct err *e)
+{
+	return cli_misuse(cli, e,
+	                  "\"%.60s\" is no type of content: os, packages, an ecosystem (dpkg, apk, npm, python ...), "
+	                  "licenses, files, suid, manifest, config, dockerfile",
+	                  type);
+}
+
 enum err_code cmd_image_content(struct cli *cli, const struct args *args, struct err *e)
 {
 	const char *type = args->words[1];
 	struct image_detail *image;
+	enum err_code code = analysis_get(cli, cli->ctx, args->words[0], &image, e);
 
-	TRY(analysis_get(cli, cli->ctx, args->words[0], &image, e));
+	/* An ecosystem that only the image knows: the analyzer is newer than this program. */
+	if (!is_known(type) && (code == ERR_NOT_FOUND || (code == ERR_OK && !is_set_of(type, image))))
+		return refuse(cli, type, e);
+	TRY(code);
 	if (strcmp(type, "files") == 0 || strcmp(type, "suid") == 0)
 		return content_files(cli, image, strcmp(type, "suid") == 0, e);
 	if (strcmp(type, "licenses") == 0)
 		return content_licenses(cli, image, e);
-	if (is_one_of(type, documents))
+	if (value_is_one_of(type, content_documents))
 		return content_document(cli, image, type, e);
-	if (is_one_of(type, ecosystems) || is_set_of(type, image))
-		return content_packages(cli, image, type, e);
-	return ERR(e, ERR_INVALID,
-	           "\"%s\" is no type of content: os, packages, an ecosystem (dpkg, apk, npm, python ...), licenses,"
-	           " files, suid, manifest, config, dockerfile",
-	           type);
+	return content_packages(cli, image, type, e);
 }

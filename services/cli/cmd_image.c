@@ -3,10 +3,10 @@
 #include "services/cli/file.h"
 #include "services/cli/listing.h"
 #include "services/cli/output.h"
+#include "services/cli/values.h"
 
 #include <string.h>
 
-#define PAGE 500
 #define DOCKERFILE_MAX (1 * MIB)
 
 enum err_code cmd_image_add(struct cli *cli, const struct args *args, struct err *e)
@@ -20,7 +20,7 @@ enum err_code cmd_image_add(struct cli *cli, const struct args *args, struct err
 	struct proto_call call;
 	size_t len;
 
-	TRY(analysis_annotations(cli, cli->ctx, &request.annotations, e));
+	analysis_annotations(cli, cli->ctx, &request.annotations);
 	if (args_text(args, "dockerfile"))
 		TRY(file_read(cli->ctx, args_text(args, "dockerfile"), DOCKERFILE_MAX, &request.dockerfile, &len, e));
 	TRY(cli_catalog(cli, &catalog, e));
@@ -30,7 +30,7 @@ enum err_code cmd_image_add(struct cli *cli, const struct args *args, struct err
 	if (args_flag(args, "wait")) {
 		TRY(analysis_wait(cli, digest.text, e));
 		TRY(analysis_get(cli, cli->ctx, digest.text, &image, e));
-		return analysis_report(cli, image, reply.job != 0, e);
+		return analysis_report(cli, image, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
 	}
 	if (cli->json)
 		return output_record(record_image_add_reply(), &reply, e);
@@ -45,10 +45,10 @@ static enum err_code add_image_rows(struct cli *cli, struct listing *l, const st
 		SCRATCH_CTX(scratch);
 		const struct image_item *m = &page->items[i];
 
-		TRY(listing_add(l, m, e, cli->width ? show_short(scratch, &m->digest) : digest_text(&m->digest).text,
-		                analysis_status_text(m->status), residence_text(m->residence), m->platform,
-		                m->distribution, m->packages ? show_number(scratch, m->packages) : "",
-		                show_age(scratch, m->added_at), show_texts(scratch, &m->tags)));
+		TRY(listing_add(l, m, e, show_image_name(cli, scratch, &m->digest), analysis_status_text(m->status),
+		                residence_text(m->residence), m->platform, m->distribution,
+		                m->packages ? show_number(scratch, m->packages) : "", show_age(scratch, m->added_at),
+		                show_texts(scratch, &m->tags)));
 	}
 	return ERR_OK;
 }
@@ -66,23 +66,22 @@ enum err_code cmd_image_ls(struct cli *cli, const struct args *args, struct err 
 	                                              {NULL}};
 	struct image_list_request request = {.tag = args_text(args, "tag"),
 	                                     .status = analysis_status_value(args_text(args, "status"))};
-	int64_t left = args_number(args, "limit", INT64_MAX);
 	struct rpc_client *catalog;
 	struct listing *l;
-	struct image_list_reply page = {.more = true};
 
 	TRY(cli_catalog(cli, &catalog, e));
 	l = listing_new(cli, record_image_item(), columns);
-	while (page.more && left > 0) {
+	listing_pages(l, LISTING_ALL);
+	while ((request.limit = listing_wants(l)) > 0) {
+		SCRATCH_CTX(scratch);
+		struct image_list_reply page;
 		struct proto_call call = cli_call(cli);
 
-		request.limit = MIN(left, PAGE);
-		TRY(call_image_list(catalog, &call, cli->ctx, &request, &page, e));
+		request.after = listing_cursor(l);
+		TRY(listing_asked(l, call_image_list(catalog, &call, scratch, &request, &page, e), e));
 		TRY(add_image_rows(cli, l, &page, e));
-		left -= (int64_t)page.items_count;
-		if (!page.items_count)
-			break;
-		request.after = page.items[page.items_count - 1].cursor;
+		TRY(listing_page(l, page.items_count, page.more,
+		                 page.items_count ? page.items[page.items_count - 1].cursor : NULL, e));
 	}
 	listing_end(l, "no images");
 	return ERR_OK;
@@ -122,6 +121,16 @@ static void show_sets(TALLOC_CTX *ctx, struct cli *cli, const struct image_detai
 	}
 }
 
+/* As the catalog writes it in lists: "debian 12". */
+static const char *distribution_text(TALLOC_CTX *ctx, const struct distribution *d)
+{
+	const char *id = d && d->id ? d->id : "", *version = d && d->version ? d->version : "";
+	char *text = talloc_asprintf(ctx, "%s%s%s", id, *id && *version ? " " : "", *id ? version : "");
+
+	ASSERT(text);
+	return text;
+}
+
 static void show_image(struct cli *cli, const struct image_detail *m)
 {
 	SCRATCH_CTX(ctx);
@@ -136,10 +145,7 @@ static void show_image(struct cli *cli, const struct image_detail *m)
 	fields_add(f, "tags", show_texts(ctx, &m->tags));
 	fields_add(f, "added from", m->reference);
 	fields_add(f, "platform", m->platform);
-	if (m->distribution)
-		fields_add(f, "distribution",
-		           m->distribution->name && *m->distribution->name ? m->distribution->name
-		                                                           : m->distribution->id);
+	fields_add(f, "distribution", distribution_text(ctx, m->distribution));
 	fields_add(f, "created", show_time(ctx, m->created_at));
 	fields_add(f, "added", show_time(ctx, m->added_at));
 	fields_add(f, "analysed", show_time(ctx, m->analysed_at));
@@ -174,7 +180,7 @@ enum err_code cmd_image_wait(struct cli *cli, const struct args *args, struct er
 
 	TRY(analysis_wait(cli, args->words[0], e));
 	TRY(analysis_get(cli, cli->ctx, args->words[0], &image, e));
-	return analysis_report(cli, image, true, e);
+	return analysis_report(cli, image, ANALYSIS_WAITED, e);
 }
 
 enum err_code cmd_image_rm(struct cli *cli, const struct args *args, struct err *e)
@@ -199,17 +205,20 @@ enum err_code cmd_image_history(struct cli *cli, const struct args *args, struct
 	struct proto_call call = cli_call(cli);
 	struct image_history_request request = {.reference = args->words[0]};
 	struct image_history_reply reply;
-	struct table *t;
+	struct listing *l;
 
+	if (value_is_tagged(args->words[0], e) != ERR_OK)
+		return cli_misuse(cli, e, "%s, and only tags have a history", e->text);
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_image_history(catalog, &call, cli->ctx, &request, &reply, e));
-	if (cli->json)
-		return output_record(record_image_history_reply(), &reply, e);
-	t = table_new(cli->ctx, columns);
+	l = listing_new(cli, record_tag_change(), columns);
+	listing_head(l, "reference", reply.reference);
 	for (size_t i = 0; i < reply.changes_count; i++)
-		table_row(t, show_time(cli->ctx, reply.changes[i].seen_at), digest_text(&reply.changes[i].digest).text,
-		          reply.changes[i].status ? analysis_status_text(reply.changes[i].status) : "removed");
-	printf("%s\n", reply.reference);
-	table_print(t, stdout, cli->width);
+		TRY(listing_add(l, &reply.changes[i], e, show_time(cli->ctx, reply.changes[i].seen_at),
+		                digest_text(&reply.changes[i].digest).text,
+		                reply.changes[i].status ? analysis_status_text(reply.changes[i].status) : "removed"));
+	if (!cli->json)
+		printf("%s\n", reply.reference);
+	listing_end(l, NULL);
 	return ERR_OK;
 }

@@ -28,7 +28,7 @@ static enum err_code hand_over(struct cli *cli, const struct import_plan *plan, 
 
 	if (count)
 		request.tags = (struct proto_texts){tags, count};
-	TRY(analysis_annotations(cli, cli->ctx, &request.annotations, e));
+	analysis_annotations(cli, cli->ctx, &request.annotations);
 	call.payload = plan->manifest;
 	call.payload_len = plan->manifest_len;
 	TRY(cli_catalog(cli, &catalog, e));
@@ -56,7 +56,7 @@ enum err_code cmd_image_import(struct cli *cli, const struct args *args, struct 
 	if (args_flag(args, "wait")) {
 		TRY(analysis_wait(cli, digest.text, e));
 		TRY(analysis_get(cli, cli->ctx, digest.text, &image, e));
-		return analysis_report(cli, image, reply.job != 0, e);
+		return analysis_report(cli, image, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
 	}
 	if (cli->json)
 		return output_record(record_image_import_reply(), &reply, e);

@@ -1,21 +1,7 @@
 #include "services/cli/commands.h"
 #include "services/cli/listing.h"
 #include "services/cli/output.h"
-
-#include <stdlib.h>
-
-#define PAGE 500
-
-static enum err_code job_number(const char *text, int64_t *job, struct err *e)
-{
-	char *rest;
-
-	errno = 0;
-	*job = strtoll(text, &rest, 10);
-	if (errno || rest == text || *rest || *job < 1)
-		return ERR(e, ERR_INVALID, "\"%s\" is no number of a job", text);
-	return ERR_OK;
-}
+#include "services/cli/values.h"
 
 static enum err_code report(struct cli *cli, const struct job_item *j, struct err *e)
 {
@@ -48,30 +34,29 @@ enum err_code cmd_job_ls(struct cli *cli, const struct args *args, struct err *e
 	    {"ATTEMPTS", .right = true},     {"QUEUED"}, {"WORKER", .elastic = true},
 	    {"LAST ERROR", .elastic = true}, {NULL}};
 	struct job_list_request request = {.state = job_state_value(args_text(args, "state"))};
-	int64_t left = args_number(args, "limit", INT64_MAX);
-	struct job_list_reply page = {.more = true};
 	struct rpc_client *catalog;
 	struct listing *l;
 
 	TRY(cli_catalog(cli, &catalog, e));
 	l = listing_new(cli, record_job_item(), columns);
-	while (page.more && left > 0) {
+	listing_pages(l, LISTING_ALL);
+	while ((request.limit = listing_wants(l)) > 0) {
 		SCRATCH_CTX(scratch);
+		struct job_list_reply page;
 		struct proto_call call = cli_call(cli);
+		const char *cursor = listing_cursor(l);
 
-		request.limit = MIN(left, PAGE);
-		TRY(call_job_list(catalog, &call, scratch, &request, &page, e));
+		request.before = cursor ? value_number(cursor) : 0;
+		TRY(listing_asked(l, call_job_list(catalog, &call, scratch, &request, &page, e), e));
 		for (size_t i = 0; i < page.items_count; i++) {
 			const struct job_item *j = &page.items[i];
 
-			TRY(listing_add(l, j, e, show_number(scratch, j->job), show_short(scratch, &j->image),
+			cursor = show_number(scratch, j->job);
+			TRY(listing_add(l, j, e, cursor, show_image_name(cli, scratch, &j->image),
 			                job_state_text(j->state), show_number(scratch, j->attempts),
 			                show_age(scratch, j->queued_at), j->worker, j->last_error));
-			request.before = j->job;
 		}
-		left -= (int64_t)page.items_count;
-		if (!page.items_count)
-			break;
+		TRY(listing_page(l, page.items_count, page.more, cursor, e));
 	}
 	listing_end(l, "no jobs");
 	return ERR_OK;
@@ -81,10 +66,9 @@ enum err_code cmd_job_get(struct cli *cli, const struct args *args, struct err *
 {
 	struct rpc_client *catalog;
 	struct proto_call call = cli_call(cli);
-	struct job_get_request request = {0};
+	struct job_get_request request = {.job = value_number(args->words[0])};
 	struct job_get_reply reply;
 
-	TRY(job_number(args->words[0], &request.job, e));
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_job_get(catalog, &call, cli->ctx, &request, &reply, e));
 	return report(cli, reply.item, e);
@@ -94,10 +78,9 @@ enum err_code cmd_job_cancel(struct cli *cli, const struct args *args, struct er
 {
 	struct rpc_client *catalog;
 	struct proto_call call = cli_call(cli);
-	struct job_cancel_request request = {0};
+	struct job_cancel_request request = {.job = value_number(args->words[0])};
 	struct job_cancel_reply reply;
 
-	TRY(job_number(args->words[0], &request.job, e));
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_job_cancel(catalog, &call, cli->ctx, &request, &reply, e));
 	return report(cli, reply.item, e);
@@ -107,10 +90,9 @@ enum err_code cmd_job_retry(struct cli *cli, const struct args *args, struct err
 {
 	struct rpc_client *catalog;
 	struct proto_call call = cli_call(cli);
-	struct job_retry_request request = {0};
+	struct job_retry_request request = {.job = value_number(args->words[0])};
 	struct job_retry_reply reply;
 
-	TRY(job_number(args->words[0], &request.job, e));
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_job_retry(catalog, &call, cli->ctx, &request, &reply, e));
 	return report(cli, reply.item, e);

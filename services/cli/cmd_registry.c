@@ -9,20 +9,20 @@
 #define PASSWORD_VARIABLE "STOWAGE_REGISTRY_PASSWORD"
 
 /* One line of stdin, without its end. */
-static enum err_code read_password(TALLOC_CTX *ctx, const char **password, struct err *e)
+static enum err_code read_password(struct cli *cli, const char **password, struct err *e)
 {
-	char *line = talloc_size(ctx, PASSWORD_MAX + 2);
+	char *line = talloc_size(cli->ctx, PASSWORD_MAX + 2);
 	size_t len;
 
 	ASSERT(line);
 	if (!fgets(line, PASSWORD_MAX + 2, stdin))
-		return ERR(e, ERR_INVALID, "there is no password on stdin");
+		return cli_misuse(cli, e, "there is no password on stdin");
 	len = strcspn(line, "\r\n");
 	if (len > PASSWORD_MAX)
-		return ERR(e, ERR_TOO_LARGE, "the password on stdin has more than %d bytes", PASSWORD_MAX);
+		return cli_misuse(cli, e, "the password on stdin has more than %d bytes", PASSWORD_MAX);
 	line[len] = '\0';
 	if (!len)
-		return ERR(e, ERR_INVALID, "the password on stdin is empty");
+		return cli_misuse(cli, e, "the password on stdin is empty");
 	*password = line;
 	return ERR_OK;
 }
@@ -36,18 +36,18 @@ enum err_code cmd_registry_add(struct cli *cli, const struct args *args, struct 
 	struct rpc_client *catalog;
 
 	if (args_flag(args, "password-stdin"))
-		TRY(read_password(cli->ctx, &request.password, e));
+		TRY(read_password(cli, &request.password, e));
 	else if (request.user)
 		request.password = getenv(PASSWORD_VARIABLE);
 	if (request.user && !request.password)
-		return ERR(e, ERR_INVALID, "--user without a password: --password-stdin, or $" PASSWORD_VARIABLE);
+		return cli_misuse(cli, e, "--user without a password: --password-stdin, or $" PASSWORD_VARIABLE);
 	if (request.password && !request.user)
-		return ERR(e, ERR_INVALID, "a password without --user");
+		return cli_misuse(cli, e, "a password without --user");
 	TRY(cli_catalog(cli, &catalog, e));
 	call = cli_call(cli);
 	TRY(call_registry_add(catalog, &call, cli->ctx, &request, &reply, e));
 	if (cli->json)
-		return output_record(record_registry_add_reply(), &reply, e);
+		return output_named("registry", args->words[0], "added", true);
 	printf("%s added\n", args->words[0]);
 	return ERR_OK;
 }
@@ -68,6 +68,8 @@ enum err_code cmd_registry_ls(struct cli *cli, const struct args *args, struct e
 	for (size_t i = 0; i < reply.items_count; i++)
 		TRY(listing_add(l, &reply.items[i], e, reply.items[i].registry, reply.items[i].user,
 		                show_flag(reply.items[i].insecure)));
+	if (!reply.items_count)
+		TRY(cli_check_account(cli, e));
 	listing_end(l, "no registries: all are asked without a password");
 	return ERR_OK;
 }
@@ -82,7 +84,7 @@ enum err_code cmd_registry_rm(struct cli *cli, const struct args *args, struct e
 	TRY(cli_catalog(cli, &catalog, e));
 	TRY(call_registry_remove(catalog, &call, cli->ctx, &request, &reply, e));
 	if (cli->json)
-		return output_record(record_registry_remove_reply(), &reply, e);
+		return output_named("registry", args->words[0], "removed", true);
 	printf("%s removed\n", args->words[0]);
 	return ERR_OK;
 }

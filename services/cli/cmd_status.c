@@ -1,13 +1,14 @@
 #include "common/json.h"
 #include "services/cli/commands.h"
 #include "services/cli/json_writer.h"
+#include "services/cli/last_errors.h"
 #include "services/cli/output.h"
 #include "services/cli/table.h"
 
 #include <string.h>
 
-#define ASK_MS 1500 /* one replica */
-#define ERRORS_SHOWN 3
+#define ASK_MS 1500    /* one replica */
+#define ERRORS_SHOWN 3 /* of each replica, equal ones counted as one */
 
 static const char *const kinds[] = {"catalog", "gateway", "archive"};
 
@@ -30,7 +31,8 @@ struct overview {
 static enum err_code ask_replica(struct cli *cli, struct replica *r, struct err *e)
 {
 	const struct service_status_request request = {};
-	struct proto_call call = {.deadline_ms = ASK_MS};
+	int64_t left_ms = cli_call(cli).deadline_ms;
+	struct proto_call call = {.deadline_ms = left_ms ? MIN(left_ms, ASK_MS) : ASK_MS};
 	struct rpc_client *client;
 
 	TRY(cli_single(cli, cli->ctx, r->kind, r->endpoint, &client, e));
@@ -56,6 +58,14 @@ static enum err_code ask_kind(struct cli *cli, const char *kind, struct overview
 	return ERR_OK;
 }
 
+static bool is_reached(const struct overview *o, const char *kind)
+{
+	for (size_t i = 0; i < o->count; i++)
+		if (o->replicas[i].reached && strcmp(o->replicas[i].kind, kind) == 0)
+			return true;
+	return false;
+}
+
 /* The queue and the stores, where there is somebody to ask; a failure shows in the replicas. */
 static void ask_details(struct cli *cli, struct overview *o)
 {
@@ -64,9 +74,9 @@ static void ask_details(struct cli *cli, struct overview *o)
 	struct proto_call call = {.account = cli->account, .deadline_ms = ASK_MS};
 	struct rpc_client *client;
 
-	o->has_queue = cli_catalog(cli, &client, NULL) == ERR_OK &&
+	o->has_queue = is_reached(o, "catalog") && cli_catalog(cli, &client, NULL) == ERR_OK &&
 	               call_queue_stats(client, &call, cli->ctx, &queue, &o->queue, NULL) == ERR_OK;
-	if (cli_gateway(cli, &client, NULL) != ERR_OK ||
+	if (!is_reached(o, "gateway") || cli_gateway(cli, &client, NULL) != ERR_OK ||
 	    call_store_list(client, &call, cli->ctx, &stores, &o->stores, NULL) != ERR_OK)
 		o->stores = (struct store_list_reply){0};
 }
@@ -158,10 +168,27 @@ static void show_details(struct cli *cli, const struct overview *o)
 		                           (long long)q->queued, (long long)q->leased, (long long)q->failed,
 		                           (long long)q->quarantined, q->oldest_ms ? "; oldest waits " : "",
 		                           q->oldest_ms ? show_ms(ctx, q->oldest_ms) : ""));
-		fields_add(f, "workers",
-		           q->workers.count ? show_texts(ctx, &q->workers) : "none seen in the last minute");
+		if (!q->workers_count)
+			fields_add(f, "workers", "none heard of lately");
 	}
 	fields_print(f, stdout);
+}
+
+static void show_workers(struct cli *cli, const struct queue_stats_reply *q)
+{
+	static const struct table_column columns[] = {
+	    {"WORKER", .elastic = true}, {"STATE"}, {"JOBS", .right = true}, {"SEEN", .right = true}, {NULL}};
+	TALLOC_CTX *ctx = cli->ctx;
+	struct table *t = table_new(ctx, columns);
+
+	for (size_t i = 0; i < q->workers_count; i++) {
+		const struct worker_item *w = &q->workers[i];
+
+		table_row(t, w->worker, w->alive ? "alive" : "gone", show_number(ctx, w->jobs),
+		          talloc_asprintf(ctx, "%s ago", show_ms(ctx, w->seen_ms)));
+	}
+	printf("\n");
+	table_print(t, stdout, cli->width);
 }
 
 static void show_errors(const struct overview *o)
@@ -170,11 +197,16 @@ static void show_errors(const struct overview *o)
 
 	for (size_t i = 0; i < o->count; i++) {
 		const struct replica *r = &o->replicas[i];
+		struct last_error errors[ERRORS_SHOWN];
+		size_t count;
 
 		if (!r->reached)
 			printf("%s at %s: %s\n", r->kind, r->endpoint, text_clean(ctx, r->failure.text));
-		for (size_t k = 0; k < MIN(r->status.last_errors.count, (size_t)ERRORS_SHOWN); k++)
-			printf("%s: %s\n", r->status.service, text_clean(ctx, r->status.last_errors.items[k]));
+		count = last_errors_collapse(r->status.last_errors.items, r->status.last_errors.count, errors,
+		                             ERRORS_SHOWN);
+		for (size_t k = 0; k < count; k++)
+			printf("%s%s\n", text_clean(ctx, errors[k].line),
+			       errors[k].count > 1 ? talloc_asprintf(ctx, " (%zu times in all)", errors[k].count) : "");
 	}
 }
 
@@ -186,11 +218,9 @@ enum err_code cmd_status(struct cli *cli, const struct args *args, struct err *e
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		TRY(ask_kind(cli, kinds[i], &o, e));
 	if (!o.count)
-		return ERR(e, ERR_INVALID, "no endpoints are configured");
-	if (!o.reached) {
-		*e = o.replicas[0].failure;
-		return e->code;
-	}
+		return cli_misuse(cli, e, "no endpoints are configured");
+	if (!o.reached)
+		return ERR(e, ERR_UNAVAILABLE, "%s", o.replicas[0].failure.text);
 	cli->reached = true;
 	ask_details(cli, &o);
 	if (cli->json) {
@@ -199,6 +229,8 @@ enum err_code cmd_status(struct cli *cli, const struct args *args, struct err *e
 		show_replicas(cli, &o);
 		printf("\n");
 		show_details(cli, &o);
+		if (o.queue.workers_count)
+			show_workers(cli, &o.queue);
 		show_errors(&o);
 	}
 	if (o.reached < o.count)

@@ -3,9 +3,7 @@
 #include "services/cli/json_writer.h"
 #include "services/cli/listing.h"
 #include "services/cli/output.h"
-#include "services/cli/progress.h"
 
-#define VERIFY_PAGE 500
 #define GC_BATCH 1000
 
 static enum err_code list_stores(struct cli *cli, struct store_list_reply *reply, struct err *e)
@@ -18,10 +16,15 @@ static enum err_code list_stores(struct cli *cli, struct store_list_reply *reply
 	return call_store_list(gateway, &call, cli->ctx, &request, reply, e);
 }
 
+static const char *show_key(TALLOC_CTX *ctx, const char *id)
+{
+	return id ? talloc_asprintf(ctx, "key %s", id) : "not encrypted";
+}
+
 enum err_code cmd_store_ls(struct cli *cli, const struct args *args, struct err *e)
 {
-	static const struct table_column columns[] = {
-	    {"STORE"}, {"DRIVER"}, {"COMPRESSION"}, {"SHARES BACK END"}, {NULL}};
+	static const struct table_column columns[] = {{"STORE"},      {"DRIVER"},          {"COMPRESSION"},
+	                                              {"ENCRYPTION"}, {"SHARES BACK END"}, {NULL}};
 	struct store_list_reply reply;
 	struct listing *l;
 
@@ -31,6 +34,7 @@ enum err_code cmd_store_ls(struct cli *cli, const struct args *args, struct err 
 	for (size_t i = 0; i < reply.stores_count; i++)
 		TRY(listing_add(l, &reply.stores[i], e, reply.stores[i].store, reply.stores[i].driver,
 		                show_flag(reply.stores[i].compression),
+		                reply.stores[i].cipher_key ? show_key(cli->ctx, reply.stores[i].cipher_key) : "",
 		                reply.stores[i].same_as_object_store ? "of object_store" : ""));
 	listing_end(l, "no stores");
 	return ERR_OK;
@@ -48,8 +52,13 @@ static enum err_code ask_stats(struct cli *cli, const char *store, struct store_
 
 static void show_stats(struct cli *cli, const struct store_stats_reply *r)
 {
-	static const struct table_column columns[] = {
-	    {"ACCOUNT"}, {"BUCKET"}, {"OBJECTS", .right = true}, {"BYTES", .right = true}, {NULL}};
+	static const struct table_column columns[] = {{"ACCOUNT"},
+	                                              {"BUCKET"},
+	                                              {"OBJECTS", .right = true},
+	                                              {"BYTES", .right = true},
+	                                              {"EQUAL ONCE", .right = true},
+	                                              {"STORED", .right = true},
+	                                              {NULL}};
 	TALLOC_CTX *ctx = cli->ctx;
 	struct fields *f = fields_new(ctx);
 	struct table *t = table_new(ctx, columns);
@@ -61,13 +70,16 @@ static void show_stats(struct cli *cli, const struct store_stats_reply *r)
 	fields_add(f, "stored, compressed", show_bytes(ctx, r->stored_bytes));
 	fields_add(f, "unowned chunks", show_number(ctx, r->unowned_chunks));
 	for (size_t i = 0; i < r->backends_count; i++)
-		fields_add(f, talloc_asprintf(ctx, "in %s, %s", r->backends[i].backend, r->backends[i].codec),
+		fields_add(f,
+		           talloc_asprintf(ctx, "in %s, %s, %s", r->backends[i].backend, r->backends[i].codec,
+		                           show_key(ctx, r->backends[i].cipher_key)),
 		           talloc_asprintf(ctx, "%lld chunks, %s", (long long)r->backends[i].chunks,
 		                           show_bytes(ctx, r->backends[i].stored_bytes)));
 	fields_print(f, stdout);
 	for (size_t i = 0; i < r->buckets_count; i++)
 		table_row(t, r->buckets[i].account, r->buckets[i].bucket, show_number(ctx, r->buckets[i].objects),
-		          show_bytes(ctx, r->buckets[i].bytes));
+		          show_bytes(ctx, r->buckets[i].bytes), show_bytes(ctx, r->buckets[i].chunk_bytes),
+		          show_bytes(ctx, r->buckets[i].stored_bytes));
 	if (table_rows(t)) {
 		printf("\n");
 		table_print(t, stdout, cli->width);
@@ -90,8 +102,7 @@ static enum err_code all_stats_json(struct cli *cli, const struct store_list_rep
 		ASSERT(cJSON_AddStringToObject(object, "store", stores->stores[i].store));
 		json_add_value(w, NULL, object);
 	}
-	json_close(w);
-	json_close(w);
+	listing_close_json(w);
 	return ERR_OK;
 }
 
@@ -123,62 +134,6 @@ enum err_code cmd_store_stats(struct cli *cli, const struct args *args, struct e
 		return output_record(record_store_stats_reply(), &reply, e);
 	show_stats(cli, &reply);
 	return ERR_OK;
-}
-
-static void keep_damage(struct cli *cli, struct store_verify_reply *sum, const struct store_verify_reply *page)
-{
-	size_t room = sum->damaged_count + page->damaged_count;
-
-	sum->checked += page->checked;
-	sum->bytes += page->bytes;
-	if (!page->damaged_count)
-		return;
-	sum->damaged = talloc_realloc(cli->ctx, sum->damaged, struct damaged_chunk, room);
-	ASSERT(sum->damaged);
-	for (size_t i = 0; i < page->damaged_count; i++)
-		sum->damaged[sum->damaged_count++] = page->damaged[i];
-}
-
-static enum err_code report_verified(struct cli *cli, const struct store_verify_reply *sum, struct err *e)
-{
-	SCRATCH_CTX(ctx);
-
-	if (cli->json)
-		TRY(output_record(record_store_verify_reply(), sum, e));
-	else
-		printf("%lld chunks checked, %s, %zu damaged\n", (long long)sum->checked, show_bytes(ctx, sum->bytes),
-		       sum->damaged_count);
-	for (size_t i = 0; !cli->json && i < sum->damaged_count; i++)
-		printf("%s: %s: %s\n", digest_text(&sum->damaged[i].sha256).text,
-		       text_clean(ctx, sum->damaged[i].reason),
-		       text_clean(ctx, show_texts(ctx, &sum->damaged[i].objects)));
-	if (sum->damaged_count)
-		return ERR(e, ERR_CORRUPT, "%zu damaged chunks", sum->damaged_count);
-	return ERR_OK;
-}
-
-enum err_code cmd_store_verify(struct cli *cli, const struct args *args, struct err *e)
-{
-	struct store_verify_request request = {.store = args->words[0], .limit = VERIFY_PAGE};
-	struct store_verify_reply sum = {0}, page = {.more = true};
-	struct progress progress;
-	struct rpc_client *gateway;
-
-	progress_init(&progress, cli);
-	TRY(cli_gateway(cli, &gateway, e));
-	while (page.more) {
-		struct proto_call call = cli_call(cli);
-		enum err_code code = call_store_verify(gateway, &call, cli->ctx, &request, &page, e);
-
-		if (code != ERR_OK)
-			progress_end(&progress);
-		TRY(code);
-		keep_damage(cli, &sum, &page);
-		request.after = page.last;
-		progress_show(&progress, "%lld chunks checked", (long long)sum.checked);
-	}
-	progress_end(&progress);
-	return report_verified(cli, &sum, e);
 }
 
 enum err_code cmd_store_gc(struct cli *cli, const struct args *args, struct err *e)

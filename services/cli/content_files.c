@@ -1,6 +1,7 @@
 #include "services/cli/content.h"
 #include "services/cli/file.h"
 #include "services/cli/json_writer.h"
+#include "services/cli/listing.h"
 #include "services/cli/table.h"
 #include "services/cli/tree.h"
 
@@ -93,7 +94,6 @@ enum err_code content_files(struct cli *cli, const struct image_detail *image, b
 	json_add_text(o.json, "digest", digest_text(&image->digest).text);
 	json_open_array(o.json, "items");
 	TRY(tree_walk(cli, image, emit, &o, e));
-	json_close(o.json);
-	json_close(o.json);
+	listing_close_json(o.json);
 	return ERR_OK;
 }

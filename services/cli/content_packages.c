@@ -2,6 +2,7 @@
 #include "services/cli/content.h"
 #include "services/cli/file.h"
 #include "services/cli/json_writer.h"
+#include "services/cli/listing.h"
 #include "services/cli/output.h"
 #include "services/cli/packages.h"
 #include "services/cli/table.h"
@@ -32,8 +33,7 @@ static enum err_code packages_json(struct cli *cli, const struct image_detail *i
 		TRY(proto_encode(record_package(), p, &object, e));
 		json_add_value(w, NULL, object);
 	}
-	json_close(w);
-	json_close(w);
+	listing_close_json(w);
 	return ERR_OK;
 }
 
@@ -109,8 +109,7 @@ static void print_licenses(struct cli *cli, const struct image_detail *image, st
 		json_add_number(w, "packages", l->count);
 		json_close(w);
 	}
-	json_close(w);
-	json_close(w);
+	listing_close_json(w);
 }
 
 enum err_code content_licenses(struct cli *cli, const struct image_detail *image, struct err *e)

@@ -43,14 +43,39 @@ enum err_code file_read(TALLOC_CTX *ctx, const char *path, size_t max, const cha
 	return ERR_OK;
 }
 
+static enum err_code open_special(const char *path, struct file_out *out, struct err *e)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file)
+		return ERR_SYS(e, err_from_errno(errno), "%s", path);
+	*out = (struct file_out){.out = file, .path = path};
+	return ERR_OK;
+}
+
+/* Where the links end, so that they stay; a path that does not exist yet is its own. */
+static const char *target_of(TALLOC_CTX *ctx, const char *path)
+{
+	char *resolved = realpath(path, NULL);
+	const char *target = talloc_strdup(ctx, resolved ? resolved : path);
+
+	free(resolved);
+	ASSERT(target);
+	return target;
+}
+
 enum err_code file_open_out(TALLOC_CTX *ctx, const char *path, struct file_out *out, struct err *e)
 {
+	struct stat st;
 	char *temporary;
 	int fd;
 
 	*out = (struct file_out){.out = stdout};
-	if (!path)
+	if (!path || strcmp(path, "-") == 0)
 		return ERR_OK;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return open_special(path, out, e);
+	path = target_of(ctx, path);
 	temporary = talloc_asprintf(ctx, "%s.XXXXXX", path);
 	ASSERT(temporary);
 	fd = mkostemp(temporary, O_CLOEXEC);
@@ -76,13 +101,14 @@ enum err_code file_commit(struct file_out *out, struct err *e)
 
 	if (!out->path)
 		return ERR_OK;
-	failed =
-	    fflush(out->out) != 0 || ferror(out->out) || !set_mode(fileno(out->out)) || fsync(fileno(out->out)) != 0;
+	failed = fflush(out->out) != 0 || ferror(out->out);
+	if (!failed && out->temporary)
+		failed = !set_mode(fileno(out->out)) || fsync(fileno(out->out)) != 0;
 	if (failed)
 		return ERR_SYS(e, err_from_errno(errno), "%s", out->path);
 	failed = fclose(out->out) != 0;
 	out->out = NULL;
-	if (failed || rename(out->temporary, out->path) != 0)
+	if (failed || (out->temporary && rename(out->temporary, out->path) != 0))
 		return ERR_SYS(e, err_from_errno(errno), "%s", out->path);
 	out->path = NULL;
 	return ERR_OK;
@@ -94,7 +120,8 @@ void file_discard(struct file_out *out)
 		return;
 	if (out->out)
 		fclose(out->out);
-	unlink(out->temporary);
+	if (out->temporary)
+		unlink(out->temporary);
 	out->path = NULL;
 }
 

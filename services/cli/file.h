@@ -11,12 +11,14 @@ enum err_code file_read(TALLOC_CTX *ctx, const char *path, size_t max, const cha
                         struct err *e) MUST_CHECK;
 
 /*
- * Where a result goes: stdout for a NULL path; else a new file beside path that takes its place in file_commit, so that
- * a failure leaves what was there.
+ * Where a result goes: stdout for a NULL path or "-"; else a new file beside path that takes its place in file_commit,
+ * so that a failure leaves what was there. A path that leads to something else than a file (a pipe, a device) is
+ * written to as it is; a link stays one, and what it leads to is replaced.
  */
 struct file_out {
 	FILE *out;
-	const char *path, *temporary; /* NULL for stdout */
+	const char *path;      /* NULL for stdout, and after file_commit */
+	const char *temporary; /* NULL: path itself was opened */
 };
 
 enum err_code file_open_out(TALLOC_CTX *ctx, const char *path, struct file_out *out, struct err *e) MUST_CHECK;

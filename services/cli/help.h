@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 /* topic: "" for all, "image" for the commands that begin so, "image add" for one with its options. */
-void help_print(FILE *out, const struct command *table, const struct option_spec *globals, const char *topic);
+void help_print(FILE *out, const struct vocabulary *v, const char *topic);
 
 /* One line for each command that begins with topic. */
-void help_usage(FILE *out, const struct command *table, const char *topic);
+void help_usage(FILE *out, const struct vocabulary *v, const char *topic);
 
 #endif

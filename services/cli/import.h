@@ -17,7 +17,7 @@
 
 struct import_wish {
 	const char *name;     /* which image; NULL: there is but one */
-	const char *platform; /* NULL: this machine's */
+	const char *platform; /* NULL: of an index this machine's, else any */
 };
 
 struct import_blob {

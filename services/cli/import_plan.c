@@ -2,16 +2,29 @@
 
 #include <string.h>
 
+/* What an index says, if there is one, need not be so, and mostly it says nothing about an only image. */
+static enum err_code check_platform(TALLOC_CTX *ctx, const char *wished, const struct import_plan *plan, struct err *e)
+{
+	struct image_config config;
+	struct platform wish;
+
+	TRY(platform_parse(wished, &wish, e));
+	TRY(image_config_parse(ctx, plan->config_text, plan->config_len, plan->layer_count, &config, e));
+	return platform_check(&config.platform, &wish, e);
+}
+
 enum err_code import_plan_make(TALLOC_CTX *ctx, struct import_source *source, const struct import_wish *wish,
                                struct import_plan *plan, struct err *e)
 {
 	*plan = (struct import_plan){.source = source};
 	if (import_source_has_text(source, "index.json"))
-		return import_plan_oci(ctx, wish, plan, e);
-	if (import_source_has_text(source, "manifest.json"))
-		return import_plan_docker(ctx, wish, plan, e);
-	return ERR(e, ERR_UNSUPPORTED,
-	           "neither a docker-archive nor an OCI layout: it has no manifest.json and no index.json");
+		TRY(import_plan_oci(ctx, wish, plan, e));
+	else if (import_source_has_text(source, "manifest.json"))
+		TRY(import_plan_docker(ctx, wish, plan, e));
+	else
+		return ERR(e, ERR_UNSUPPORTED,
+		           "neither a docker-archive nor an OCI layout: it has no manifest.json and no index.json");
+	return wish->platform ? check_platform(ctx, wish->platform, plan, e) : ERR_OK;
 }
 
 enum err_code import_add_layer(TALLOC_CTX *ctx, struct import_plan *plan, const char *member,

@@ -27,7 +27,7 @@ static int usage(const struct args *args, bool json)
 		output_error(true, &e);
 	} else {
 		fprintf(stderr, "stowage: %s\n", e.text);
-		help_usage(stderr, commands, args->command ? args->command->path : args->topic);
+		help_usage(stderr, &vocabulary, args->command ? args->command->path : args->topic);
 	}
 	return CLI_USAGE;
 }
@@ -46,6 +46,8 @@ static int run(TALLOC_CTX *ctx, const struct args *args)
 		return CLI_DONE;
 	fflush(stdout);
 	output_error(cli.json, &e);
+	if (cli.misused)
+		return CLI_USAGE;
 	/* A service that says "unavailable" of something else was reached. */
 	if (cli.reached || strcmp(e.file, "peer") == 0)
 		return CLI_FAILED;
@@ -63,9 +65,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* What the libraries would tell an operator of a service is no news to a person at a terminal. */
 	log_setup("stowage", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-	switch (args_parse(ctx, argc, (const char *const *)argv, commands, global_options, &args)) {
+	switch (args_parse(ctx, argc, (const char *const *)argv, &vocabulary, &args)) {
 	case ARGS_HELP:
-		help_print(stdout, commands, global_options, args.topic);
+		help_print(stdout, &vocabulary, args.topic);
 		return CLI_DONE;
 	case ARGS_VERSION:
 		printf("stowage %s\n", STOWAGE_VERSION);

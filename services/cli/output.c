@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "services/cli/file.h"
+#include "services/cli/json_writer.h"
 #include "services/cli/table.h"
 
 #include <inttypes.h>
@@ -18,6 +19,18 @@ enum err_code output_record(const struct proto_record *record, const void *from,
 	ASSERT(text);
 	puts(text);
 	cJSON_free(text);
+	return ERR_OK;
+}
+
+enum err_code output_named(const char *what, const char *name, const char *state, bool flag)
+{
+	SCRATCH_CTX(scratch);
+	struct json_writer *w = json_writer_new(scratch, stdout);
+
+	json_open_object(w, NULL);
+	json_add_text(w, what, name);
+	json_add_flag(w, state, flag);
+	json_close(w);
 	return ERR_OK;
 }
 
@@ -122,6 +135,11 @@ const char *show_number(TALLOC_CTX *ctx, int64_t number)
 const char *show_short(TALLOC_CTX *ctx, const struct digest *d)
 {
 	return digest_is_none(d) ? "" : format(ctx, "sha256:%.12s", digest_hex(d).text);
+}
+
+const char *show_image_name(const struct cli *cli, TALLOC_CTX *ctx, const struct digest *d)
+{
+	return cli->width ? show_short(ctx, d) : format(ctx, "%s", digest_text(d).text);
 }
 
 const char *show_texts(TALLOC_CTX *ctx, const struct proto_texts *texts)

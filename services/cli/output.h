@@ -9,6 +9,9 @@
 /* A reply or record as a JSON document, fields named as in the protocol. */
 enum err_code output_record(const struct proto_record *record, const void *from, struct err *e) MUST_CHECK;
 
+/* {<what>: name, <state>: flag}: where a reply says too little to stand alone. */
+enum err_code output_named(const char *what, const char *name, const char *state, bool flag);
+
 /* `stowage: <code>: <text>`, or {"error": {"code", "message"}} with --json. */
 void output_error(bool json, const struct err *e);
 
@@ -22,6 +25,8 @@ const char *show_time(TALLOC_CTX *ctx, int64_t wall_ms);         /* 2026-01-31 2
 const char *show_age(TALLOC_CTX *ctx, int64_t wall_ms);          /* 5 s ago, 3 h ago, 12 d ago; "" for 0 */
 const char *show_number(TALLOC_CTX *ctx, int64_t number);        /* 50149 */
 const char *show_short(TALLOC_CTX *ctx, const struct digest *d); /* the first 12 digits, as sha256:0123456789ab */
+/* The digest in full; on a terminal, where lines are short, its first digits. */
+const char *show_image_name(const struct cli *cli, TALLOC_CTX *ctx, const struct digest *d);
 const char *show_texts(TALLOC_CTX *ctx, const struct proto_texts *texts); /* joined by ", " */
 const char *show_flag(bool flag);                                         /* "yes", "" */
 

@@ -1,10 +1,12 @@
 #include "services/cli/progress.h"
 
-#include "services/cli/table.h"
+#include "services/cli/output.h"
 
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
+
+#define BYTES_STEP (4 * MIB)
 
 void progress_init(struct progress *p, const struct cli *cli)
 {
@@ -33,6 +35,20 @@ void progress_show(struct progress *p, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, list);
 	va_end(list);
 	show_line(p, line);
+}
+
+void progress_bytes(struct progress *p, const char *what, uint64_t done, uint64_t total)
+{
+	SCRATCH_CTX(scratch);
+	const char *bytes = show_bytes(scratch, (int64_t)done);
+
+	if (!p->wanted || (done / BYTES_STEP == p->bytes / BYTES_STEP && done != total))
+		return;
+	p->bytes = done;
+	if (total)
+		progress_show(p, "%s %s of %s", what, bytes, show_bytes(scratch, (int64_t)MAX(total, done)));
+	else
+		progress_show(p, "%s %s", what, bytes);
 }
 
 void progress_end(struct progress *p)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import tiny
-from support.base import BIN, free_port
+from support.base import BIN, free_port, wait_until
 from tiny import OPAQUE, WHITEOUT, Dir, File, Hardlink, Symlink, dist_info, dpkg, image, layer, npm, os_release
 
 STOWAGE = str(BIN / "stowage")
@@ -57,6 +57,28 @@ def shop(stowage, registry, tmp_path_factory):
         (["status", "--timeout", "soon"], '"soon"'),
         (["archive", "rm"], "IMAGE..."),
         (["job", "ls", "--state", "queued", "--state", "done"], "given twice"),
+        (["image", "get", "UPPER"], "'UPPER'"),
+        (["image", "get", "sha256:0123456789ab"], '"sha256:0123456789ab" is no digest'),
+        (["image", "content", "UPPER", "os"], "'UPPER'"),
+        (["image", "diff", "a", "B"], "'B'"),
+        (["image", "add", "a", "--platform", "qqq"], "'qqq'"),
+        (["image", "add", "a", "--annotation", "noequals"], '"noequals"'),
+        (["image", "import", "a", "--tag", "a b"], "--tag"),
+        (["image", "import", "a", "--platform", "qqq"], "'qqq'"),
+        (["image", "ls", "--tag", "UPPER"], "'UPPER'"),
+        (["find", "package", "a", "--type", "bogus"], '"bogus"'),
+        (["job", "get", "abc"], '"abc" is no number of a job'),
+        (["job", "cancel", "0"], '"0"'),
+        (["job", "retry", "1x"], '"1x"'),
+        (["job", "ls", "--after", "x"], '"x"'),
+        (["archive", "get", "UPPER"], "'UPPER'"),
+        (["archive", "ls", "--after", "5"], '"5" is no digest'),
+        (["store", "stats", "bogus"], '"bogus" is no store'),
+        (["store", "object", "ls", "object_store", "UPPER"], '"UPPER" is no bucket'),
+        (["store", "object", "rm", "object_store", "b", "k" * 1025], "1025"),
+        (["registry", "add", "host/path"], '"host/path" is no registry'),
+        (["account", "add", "Not A Name"], '"Not A Name" is no account name'),
+        (["image", "ls", "--account", "UPPER"], '"UPPER" is no account name'),
     ],
 )
 def test_wrong_usage_is_2_and_names_the_word(arguments, names):
@@ -72,6 +94,28 @@ def test_wrong_usage_is_2_and_names_the_word(arguments, names):
     assert names in error["message"]
 
 
+def test_what_only_the_command_can_see_to_be_wrong_is_2(stowage, shop):
+    def wrong(*arguments, names, stdin=None, env=None):
+        done = stowage.run(*arguments, stdin=stdin)
+        assert done.returncode == 2, done
+        assert done.stdout == b""
+        error = json.loads(done.stderr)["error"]
+        assert error["code"] == "invalid"
+        assert names in error["message"]
+
+    one = shop[0][0]
+    wrong("image", "content", one, "bogus", names='"bogus" is no type of content')
+    wrong("image", "content", "no.such/image:1", "bogus", names='"bogus" is no type of content')
+    wrong("image", "history", "x@sha256:" + "1" * 64, names="only tags have a history")
+    wrong("image", "ls", "--after", "x", names='"x"')
+    wrong("find", "package", "left-pad", "--after", "1.2", names='"1.2"')
+    wrong("registry", "add", "host.example", "--user", "bob", names="--password-stdin")
+    wrong("registry", "add", "host.example", "--password-stdin", stdin=b"x\n", names="--user")
+    wrong("registry", "add", "host.example", "--user", "bob", "--password-stdin", stdin=b"", names="stdin")
+    wrong("registry", "add", "host.example", "--user", "bob", "--password-stdin", stdin=b"\n", names="empty")
+    wrong("archive", "rm", one, "--wait", "--no-wait", names="--no-wait")
+
+
 def test_help_of_everything_of_a_noun_and_of_a_command():
     whole = run("--help")
     assert whole.returncode == 0
@@ -81,21 +125,28 @@ def test_help_of_everything_of_a_noun_and_of_a_command():
     assert "image sbom IMAGE" in noun.stdout
     assert "archive add" not in noun.stdout
     verb = run("image", "sbom", "-h")
-    assert "--format F" in verb.stdout
+    assert "--format FORMAT" in verb.stdout
+    assert "Arguments:\n  IMAGE " in verb.stdout
     assert "spdx-json" in verb.stdout
     assert re.fullmatch(r"stowage \d+\.\d+\.\d+\n", run("--version").stdout)
 
 
 def test_a_configuration_that_is_missing_or_wrong_is_named(tmp_path):
     missing = run("--config", tmp_path / "none.yaml", "status")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("stowage: not found: ")
     assert str(tmp_path / "none.yaml") in missing.stderr
     bad = tmp_path / "bad.yaml"
     bad.write_text("cluster_secret: abcdefghijklmnopqrstuvwxyz\nendpoints: {catalogue: []}\n")
     said = run("image", "ls", env={"STOWAGE_CONFIG": str(bad)})
-    assert said.returncode == 1
+    assert said.returncode == 2
     assert f"{bad}:2" in said.stderr
     assert "catalogue" in said.stderr
+    bad.write_text("cluster_secret: abcdefghijklmnopqrstuvwxyz\n")
+    none = run("--config", bad, "image", "ls")
+    assert none.returncode == 2
+    assert "endpoints.catalog is not configured" in none.stderr
+    assert run("--config", bad, "status").returncode == 2
 
 
 def test_sections_of_services_are_no_business_of_the_command_line(stowage, tmp_path):
@@ -122,12 +173,29 @@ def test_no_service_reachable_is_3_and_soon(tmp_path, command):
     assert time.monotonic() - began < 6
 
 
-def test_a_wrong_secret_reaches_nobody(stowage, tmp_path):
+@pytest.mark.parametrize("command", [["image", "ls"], ["status"], ["archive", "ls"], ["store", "object", "get", "object_store", "b", "k"]])
+def test_a_wrong_secret_reaches_nobody(stowage, tmp_path, command):
     other = tmp_path / "other.yaml"
     other.write_text("cluster_secret: another-secret-of-enough-bytes\n")
-    said = run("--config", stowage.config, "--config", other, "--timeout", "2s", "image", "ls")
-    assert said.returncode in (1, 3)
+    said = run("--config", stowage.config, "--config", other, "--timeout", "2s", "--json", *command)
+    assert said.returncode == 3
     assert said.stdout == ""
+    error = json.loads(said.stderr)["error"]
+    assert error["code"] == "unavailable"
+    assert "cluster_secret" in error["message"]
+
+
+def test_an_account_that_does_not_exist_is_named(stowage, unique):
+    lists = [["image", "ls"], ["job", "ls"], ["event", "ls"], ["archive", "ls"], ["registry", "ls"], ["find", "package", "x"],
+             ["store", "object", "ls", "object_store", "b"], ["store", "object", "put", "object_store", "b", "k", "/dev/null"]]  # fmt: skip
+    for command in lists:
+        error = stowage.fails("--account", unique, *command)
+        assert (error.status, error.code) == (1, "not found"), command
+        assert unique in error.message
+    stowage("account", "add", unique)
+    for command in lists[:-1]:
+        assert stowage("--account", unique, *command) == {"items": [], "more": False}
+    stowage("account", "rm", unique)
 
 
 def test_what_the_service_refuses_is_1_with_its_code(stowage):
@@ -135,7 +203,6 @@ def test_what_the_service_refuses_is_1_with_its_code(stowage):
     assert said.returncode == 1
     assert said.stderr.startswith("stowage: not found: ")
     assert stowage.fails("job", "get", "999999").code == "not found"
-    assert stowage.fails("job", "get", "x").code == "invalid"
     assert stowage.fails("--account", "nobody", "image", "add", "x/y:1").status == 1
 
 
@@ -187,7 +254,7 @@ def test_status_names_every_replica_the_queue_and_the_stores(stowage):
 
 def test_lists_are_items_even_when_there_are_none(stowage):
     for command in (["image", "ls", "--tag", "no/such*"], ["find", "package", "no-such-package"], ["registry", "ls"]):
-        assert stowage(*command) == {"items": []}
+        assert stowage(*command) == {"items": [], "more": False}
         assert stowage.text(*command) == ""
 
 
@@ -196,12 +263,49 @@ def test_images_are_listed_and_found_by_pattern_and_status(stowage, shop):
     found = stowage("image", "ls", "--tag", one.rpartition(":")[0] + ":*")["items"]
     assert [i["digest"] for i in found] == [second, first]
     assert found[0]["tags"] == [two]
-    assert len(stowage("image", "ls", "--limit", "1")["items"]) == 1
     assert first in [i["digest"] for i in stowage("image", "ls", "--status", "analysed")["items"]]
     table = stowage.text("image", "ls").splitlines()
     assert table[0].split() == ["IMAGE", "STATUS", "WHERE", "PLATFORM", "DISTRIBUTION", "PACKAGES", "ADDED", "TAGS"]
     assert any(first in line and one in line for line in table)
     assert not any(line.endswith(" ") for line in table)
+
+
+def pages(stowage, *command):
+    """All items of a list, fetched one at a time."""
+    found, after = [], []
+    while True:
+        page = stowage(*command, "--limit", "1", *after)
+        found += page["items"]
+        if not page["more"]:
+            assert "next" not in page
+            return found
+        assert len(page["items"]) == 1
+        after = ["--after", page["next"]]
+
+
+def test_lists_that_end_early_say_so_and_go_on(stowage, shop, unique):
+    for key in ("a", "b b", "c"):
+        stowage.run("store", "object", "put", "object_store", unique, key, "-", stdin=key.encode())
+    stowage("archive", "add", *(digest for _, digest in shop))
+    listings = [["image", "ls"], ["job", "ls"], ["archive", "ls"], ["find", "package", "left-pad"],
+                ["store", "object", "ls", "object_store", unique]]  # fmt: skip
+    for command in listings:
+        whole = stowage(*command)
+        assert whole["more"] is False
+        assert len(whole["items"]) >= 2, command
+        assert pages(stowage, *command) == whole["items"], command
+        said = stowage.run(*command, "--limit", "1", json_output=False)
+        assert said.returncode == 0
+        assert len(said.stdout.splitlines()) == 2
+        assert re.match(rb"1 shown, there are more: --limit N shows N at once, --after '.+' goes on", said.stderr), said.stderr
+        assert stowage.run(*command, json_output=False).stderr == b""
+    # Events may happen meanwhile, in front.
+    first = stowage("event", "ls", "--limit", "2")
+    second = stowage("event", "ls", "--limit", "2", "--after", first["next"])
+    assert len(first["items"]) == len(second["items"]) == 2
+    numbers = [event["event"] for event in first["items"] + second["items"]]
+    assert numbers == sorted(set(numbers), reverse=True)
+    stowage("archive", "rm", *(digest for _, digest in shop))
 
 
 def test_an_image_by_tag_and_by_digest_is_the_same(stowage, shop):
@@ -212,7 +316,8 @@ def test_an_image_by_tag_and_by_digest_is_the_same(stowage, shop):
     assert by_tag["status"] == "analysed"
     assert {s["type"]: s["packages"] for s in by_tag["sets"]} == {"dpkg": 2, "npm": 1, "python": 1}
     text = stowage.text("image", "get", one)
-    assert re.search(r"^distribution: +\S", text, re.M)
+    listed = next(i for i in stowage("image", "ls")["items"] if i["digest"] == first)["distribution"]
+    assert re.search(r"^distribution: +(.+)$", text, re.M)[1] == listed == "debian 12"
     assert "LAYER" in text
 
 
@@ -227,6 +332,29 @@ def test_the_summary_line_of_an_analysis(stowage, registry, unique):
     assert "was known, nothing to do" in again
 
 
+def test_waiting_for_what_ended_long_ago_tells_how_long_that_took(stowage, shop):
+    one = shop[0][0]
+    image = stowage("image", "get", one)
+    # The figure is the analysis's, whatever this command takes.
+    taken = image["cost"].get("elapsed_ms", 0)
+    said = stowage.text("image", "wait", one)
+    match = re.match(r"sha256:[0-9a-f]{64} analysed in (\S+ \S+) at (\S+ \S+ UTC): 4 packages", said)
+    assert match, said
+    shown = f"{taken} ms" if taken < 1000 else f"{taken / 1000:.1f} s"
+    assert match[1] == shown
+    assert match[2] == time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(image["analysed_at"] // 1000))
+    assert said.splitlines()[1].startswith(f"{shown} in the worker")
+
+
+def test_what_a_tag_has_named(stowage, shop):
+    (one, first), _ = shop
+    history = stowage("image", "history", one)
+    assert history["reference"] == one
+    assert [c["digest"] for c in history["items"]] == [first]
+    assert history["more"] is False
+    assert stowage.text("image", "history", one).splitlines()[0] == one
+
+
 def test_annotations_and_a_dockerfile_are_kept(stowage, registry, unique, tmp_path):
     reference = registry.push(image([layer({unique: "x"})]), f"{unique}/note:1")
     dockerfile = tmp_path / "Dockerfile"
@@ -235,13 +363,15 @@ def test_annotations_and_a_dockerfile_are_kept(stowage, registry, unique, tmp_pa
     assert stowage("image", "get", reference)["annotations"] == {"team": "shop", "a": "b=c"}
     assert stowage.text("image", "content", reference, "dockerfile") == dockerfile.read_text()
     assert stowage("image", "content", reference, "dockerfile") == {"dockerfile": dockerfile.read_text()}
-    assert stowage.fails("image", "add", reference, "--annotation", "novalue").code == "invalid"
     assert stowage.fails("image", "add", reference, "--dockerfile", tmp_path / "none").code == "not found"
 
 
 def test_content_of_every_type(stowage, shop):
     (one, first), _ = shop
     names = {kind: [p["name"] for p in stowage("image", "content", one, kind)["items"]] for kind in ("packages", "os", "npm", "gem")}
+    for kind in ("npm", "files", "suid", "licenses"):
+        document = stowage("image", "content", one, kind)
+        assert (document["digest"], document["more"]) == (first, False)
     assert names == {"packages": ["bash", "libc6", "left-pad", "requests"], "os": ["bash", "libc6"], "npm": ["left-pad"], "gem": []}
     files = {f["path"]: f for f in stowage("image", "content", one, "files")["items"]}
     assert "srv/old" not in files
@@ -253,9 +383,6 @@ def test_content_of_every_type(stowage, shop):
     manifest = stowage.run("image", "content", one, "manifest").stdout
     assert tiny.sha256(manifest) == first
     assert json.loads(stowage.run("image", "content", one, "config").stdout)["architecture"] == "amd64"
-    wrong = stowage.fails("image", "content", one, "poems")
-    assert wrong.code == "invalid"
-    assert '"poems"' in wrong.message
     table = stowage.text("image", "content", one, "packages").splitlines()
     assert table[0].split() == ["TYPE", "NAME", "VERSION", "ARCH", "LICENSES", "LOCATION"]
     assert len(table) == 5
@@ -338,10 +465,68 @@ def test_objects_go_in_and_come_out(stowage, tmp_path, unique):
     piped = stowage.run("store", "object", "put", "object_store", "scratch", unique + "2", "-", stdin=b"from stdin")
     assert json.loads(piped.stdout)["size"] == 10
     for key in (unique, unique + "2"):
-        assert stowage("store", "object", "rm", "object_store", "scratch", key) == {"existed": True}
-    assert stowage("store", "object", "rm", "object_store", "scratch", unique) == {}
+        assert stowage("store", "object", "rm", "object_store", "scratch", key) == {"key": key, "existed": True}
+    assert stowage("store", "object", "rm", "object_store", "scratch", unique) == {"key": unique, "existed": False}
     assert stowage.fails("store", "object", "get", "object_store", "scratch", unique).code == "not found"
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_an_object_of_no_bytes_and_ways_to_write_one(stowage, tmp_path, unique):
+    where = ("object_store", "scratch", unique)
+    put = stowage("store", "object", "put", *where, "/dev/null")
+    assert put == {"key": unique, "size": 0, "sha256": tiny.sha256(b""), "stored_bytes": 0}
+    assert stowage.run("store", "object", "get", *where).stdout == b""
+    assert stowage.run("store", "object", "get", *where, "--output", "-").stdout == b""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    stowage.run("store", "object", "get", *where, "--output", link)
+    assert link.is_symlink()
+    assert target.read_bytes() == b""
+    failed = stowage.fails("store", "object", "put", *where, tmp_path)
+    assert failed.status == 1
+    assert str(tmp_path) in failed.message
+    stowage("store", "object", "rm", *where)
+
+
+def test_a_put_that_was_interrupted_goes_on_where_it_was(stowage, tmp_path, unique):
+    chunk = 4 << 20
+    data = os.urandom(3 * chunk + 5)
+    source = tmp_path / "in"
+    source.write_bytes(data)
+    where = ("object_store", "scratch", unique)
+    before = stowage("store", "stats", "object_store")["chunks"]
+    with subprocess.Popen([STOWAGE, "--config", stowage.config, "store", "object", "put", *where, "-"], stdin=subprocess.PIPE) as put:
+        put.stdin.write(data[: 2 * chunk + 1])
+        put.stdin.flush()
+        wait_until(lambda: stowage("store", "stats", "object_store")["chunks"] == before + 2, "two chunks to be there")
+        put.kill()
+    assert stowage.fails("store", "object", "get", *where).code == "not found"
+    again = stowage("store", "object", "put", *where, source)
+    assert (again["size"], again["sha256"]) == (len(data), tiny.sha256(data))
+    assert 0 < again["stored_bytes"] < 1.1 * chunk
+    assert stowage("store", "object", "put", *where, source)["stored_bytes"] == 0
+    assert stowage.run("store", "object", "get", *where).stdout == data
+    shown = stowage.run("--progress", "store", "object", "put", *where, source, json_output=False)
+    assert b"stored 12.0 MiB of 12.0 MiB" in shown.stderr
+    stowage("store", "object", "rm", *where)
+
+
+def test_buckets_of_the_services_are_left_alone_unless_forced(stowage, tmp_path, unique):
+    source = tmp_path / "in"
+    source.write_text("x")
+    for store in ("object_store", "analysis_archive"):
+        for bucket, owner in (("layers", "catalog"), ("images", "catalog"), ("uploads", "catalog"), ("archive", "archive-manager")):
+            for command in (["put", store, bucket, unique, source], ["rm", store, bucket, unique]):
+                refused = stowage.fails("store", "object", *command)
+                assert (refused.status, refused.code) == (1, "forbidden")
+                assert bucket in refused.message
+                assert owner in refused.message
+            assert stowage.fails("store", "object", "get", store, bucket, unique).code == "not found"
+    stowage("store", "object", "put", "object_store", "layers", unique, source, "--force")
+    assert stowage.run("store", "object", "get", "object_store", "layers", unique).stdout == b"x"
+    assert unique in [o["key"] for o in stowage("store", "object", "ls", "object_store", "layers")["items"]]
+    assert stowage("store", "object", "rm", "object_store", "layers", unique, "--force")["existed"]
 
 
 def test_stores_are_listed_measured_verified_and_swept(stowage, shop):
@@ -351,32 +536,28 @@ def test_stores_are_listed_measured_verified_and_swept(stowage, shop):
     assert verified["checked"] > 0
     assert "damaged" not in verified
     assert stowage("store", "gc", "object_store", "--grace", "1h").get("removed", 0) == 0
-    assert stowage.fails("store", "stats", "no_such_store").status == 1
     assert "what readers get" in stowage.text("store", "stats", "object_store")
 
 
 def test_passwords_come_from_stdin_or_the_environment(stowage, unique):
     host = f"{unique}.example"
-    assert stowage.fails("registry", "add", host, "--user", "me").code == "invalid"
     done = stowage.run("registry", "add", host, "--user", "me", "--password-stdin", stdin=b"secret\n")
     assert done.returncode == 0
     assert {"registry": host, "user": "me"} in stowage("registry", "ls")["items"]
-    assert stowage.run("registry", "add", host, "--user", "me", "--password-stdin", stdin=b"").returncode == 1
     by_environment = run("--config", stowage.config, "registry", "add", host, "--user", "you", env={"STOWAGE_REGISTRY_PASSWORD": "x"})
     assert by_environment.returncode == 0
     assert {"registry": host, "user": "you"} in stowage("registry", "ls")["items"]
     assert "secret" not in stowage.text("registry", "ls")
-    stowage("registry", "rm", host)
-    assert stowage("registry", "ls") == {"items": []}
+    assert stowage("registry", "rm", host) == {"registry": host, "removed": True}
+    assert stowage("registry", "ls") == {"items": [], "more": False}
 
 
 def test_accounts_and_events(stowage, unique):
-    assert stowage("account", "add", unique) == {}
-    assert stowage("account", "add", unique) == {"existed": True}
+    assert stowage("account", "add", unique) == {"account": unique, "existed": False}
+    assert stowage("account", "add", unique) == {"account": unique, "existed": True}
     assert unique in [a["name"] for a in stowage("account", "ls")["items"]]
-    stowage("account", "rm", unique)
+    assert stowage("account", "rm", unique) == {"account": unique, "removed": True}
     assert unique not in [a["name"] for a in stowage("account", "ls")["items"]]
-    assert stowage.fails("account", "add", "Not A Name").code == "invalid"
     assert len(stowage("event", "ls", "--limit", "3")["items"]) <= 3
 
 

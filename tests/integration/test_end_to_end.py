@@ -128,7 +128,7 @@ def test_a_tag_that_moves_keeps_its_history(stowage, registry, unique):
     stowage("image", "add", reference, "--wait")
     registry.push(two, f"{unique}/moving:latest")
     stowage("image", "add", reference, "--wait")
-    history = stowage("image", "history", reference)["changes"]
+    history = stowage("image", "history", reference)["items"]
     assert [each["digest"] for each in history] == [two.digest, one.digest]
     assert detail(stowage, reference)["digest"] == two.digest
     assert detail(stowage, one.digest)["status"] == "analysed"

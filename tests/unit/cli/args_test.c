@@ -36,14 +36,31 @@ static const struct option_spec add_options[] = {
     {.name = "limit", .kind = OPTION_NUMBER, .value = "N", .least = 1, .most = 10, .help = "how many"},
     {.name = NULL},
 };
+static enum err_code is_even(const char *text, struct err *e)
+{
+	return strchr("02468", text[strlen(text) - 1]) == NULL ? ERR(e, ERR_INVALID, "\"%s\" is odd", text) : ERR_OK;
+}
+
+static const struct argument_spec specs[] = {
+    {"EVEN", is_even, "an even number"},
+    {"STORE", NULL, "where things are"},
+    {.word = NULL},
+};
+static const struct option_spec pair_options[] = {
+    {.name = "more", .kind = OPTION_TEXT, .value = "EVEN", .repeatable = true, .check = is_even, .help = "others"},
+    {.name = NULL},
+};
 static const struct command table[] = {
     {"status", "", NULL, run_nothing, "how it is"},
     {"image add", "REF", add_options, run_nothing, "adds"},
     {"image rm", "IMAGE...", NULL, run_nothing, "removes"},
     {"store stats", "[STORE]", NULL, run_nothing, "numbers"},
     {"store object put", "STORE KEY FILE", NULL, run_nothing, "puts"},
+    {"pair", "KEY EVEN...", pair_options, run_nothing, "pairs", "Pairs\nare even."},
+    {"pair one", "[EVEN]", NULL, run_nothing, "pairs one"},
     {.path = NULL},
 };
+static const struct vocabulary words = {table, globals, specs};
 
 /* A command line of at most 15 words, split at blanks; "" stands for an empty one. */
 static enum args_outcome parse(TALLOC_CTX *ctx, const char *line, struct args *args)
@@ -55,7 +72,7 @@ static enum args_outcome parse(TALLOC_CTX *ctx, const char *line, struct args *a
 	argv[argc++] = "stowage";
 	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
 		argv[argc++] = strcmp(word, "\"\"") == 0 ? "" : word;
-	return args_parse(ctx, argc, argv, table, globals, args);
+	return args_parse(ctx, argc, argv, &words, args);
 }
 
 static void words_and_options_may_be_mixed(void **state)
@@ -119,6 +136,10 @@ static void what_is_wrong_is_named(void **state)
 	    {"status --timeout -5s", "\"-5s\" is no time"},
 	    {"status --timeout 5days", "\"5days\" is no time"},
 	    {"status --timeout 9223372036854775807h", "too long"},
+	    {"pair k 2 4 5", "pair: \"5\" is odd"},
+	    {"pair one 3", "pair one: \"3\" is odd"},
+	    {"pair k \"\"", "pair: an empty argument for EVEN"},
+	    {"pair k 2 --more 4 --more 7", "option --more: \"7\" is odd"},
 	};
 
 	(void)state;
@@ -204,7 +225,7 @@ static char *help_text(const char *topic)
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
 
-	help_print(out, table, globals, topic);
+	help_print(out, &words, topic);
 	fclose(out);
 	return text;
 }
@@ -242,6 +263,69 @@ static void arguments_are_counted(void **state)
 		args_count(cases[i].text, &least, &most);
 		assert_int_equal(least, cases[i].least);
 		assert_int_equal(most, cases[i].most);
+	}
+}
+
+static void words_of_arguments_are_found(void **state)
+{
+	static const struct {
+		const char *arguments;
+		size_t i;
+		const char *word;
+	} cases[] = {
+	    {"A", 0, "A"},
+	    {"A BC", 1, "BC"},
+	    {"[STORE]", 0, "STORE"},
+	    {"IMAGE...", 0, "IMAGE"},
+	    {"IMAGE...", 7, "IMAGE"},
+	    {"A B...", 2, "B"},
+	    {"", 0, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *word;
+		size_t len = args_word(cases[i].arguments, cases[i].i, &word);
+
+		assert_int_equal(len, strlen(cases[i].word));
+		assert_memory_equal(word, cases[i].word, len);
+	}
+	assert_ptr_equal(args_spec(specs, "STORES", 5), &specs[1]);
+	assert_null(args_spec(specs, "STORES", 6));
+	assert_null(args_spec(specs, "STOR", 4));
+}
+
+static void help_of_a_command_explains_its_arguments(void **state)
+{
+	char *pair = help_text("pair"), *status = help_text("status");
+
+	(void)state;
+	assert_non_null(strstr(pair, "usage: stowage pair [OPTION]... KEY EVEN...\n"));
+	assert_non_null(strstr(pair, "\nPairs\nare even.\n"));
+	assert_non_null(strstr(pair, "\nArguments:\n  EVEN "));
+	assert_null(strstr(pair, "  KEY "));
+	assert_null(strstr(status, "Arguments:"));
+	free(pair);
+	free(status);
+}
+
+/* As a terminal of 80 columns shows it. */
+static void no_line_of_the_real_help_is_long(void **state)
+{
+	(void)state;
+	for (const struct command *c = commands;; c++) {
+		char *text = NULL, *save = NULL;
+		size_t size = 0;
+		FILE *out = open_memstream(&text, &size);
+
+		help_print(out, &vocabulary, c->path ? c->path : "");
+		fclose(out);
+		for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+			if (strlen(line) > 80 || line[strlen(line) - 1] == ' ')
+				fail_msg("\"%s\"", line);
+		free(text);
+		if (!c->path)
+			break;
 	}
 }
 
@@ -285,6 +369,9 @@ int main(void)
 	    cmocka_unit_test(help_has_a_topic),
 	    cmocka_unit_test(help_says_what_the_table_says),
 	    cmocka_unit_test(arguments_are_counted),
+	    cmocka_unit_test(words_of_arguments_are_found),
+	    cmocka_unit_test(help_of_a_command_explains_its_arguments),
+	    cmocka_unit_test(no_line_of_the_real_help_is_long),
 	    cmocka_unit_test(options_of_one_name_are_of_one_kind),
 	    cmocka_unit_test(every_row_of_the_real_table_is_whole),
 	};

@@ -174,6 +174,8 @@ static const struct import_wish any = {NULL, NULL};
 
 #define DIFF "\"sha256:1111111111111111111111111111111111111111111111111111111111111111\""
 #define CONFIG1 "{\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[" DIFF "]}}"
+#define CONFIG_ARM                                                                                                     \
+	"{\"os\":\"linux\",\"architecture\":\"arm64\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[" DIFF "]}}"
 #define CONFIG2                                                                                                        \
 	"{\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[" DIFF "," DIFF    \
 	"]}}"
@@ -420,7 +422,7 @@ static void of_an_index_the_platform_decides(void **state)
 {
 	struct fixture *f = *state;
 	struct layout l = {0};
-	char *arm = manifest_of(f, CONFIG1, "arm"), *amd = manifest_of(f, CONFIG1, "amd"), *index;
+	char *arm = manifest_of(f, CONFIG_ARM, "arm"), *amd = manifest_of(f, CONFIG1, "amd"), *index;
 	const char *path;
 	struct import_plan plan;
 	struct err e = {0};
@@ -430,6 +432,7 @@ static void of_an_index_the_platform_decides(void **state)
 	    descriptor(f, "manifest.v1+json", arm, ",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\"}"),
 	    descriptor(f, "manifest.v1+json", amd, ",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}"));
 	add_blob(f, &l, CONFIG1);
+	add_blob(f, &l, CONFIG_ARM);
 	add_blob(f, &l, "arm");
 	add_blob(f, &l, "amd");
 	add_blob(f, &l, arm);
