@@ -1,5 +1,6 @@
 /*
- * store_io: whole objects of any size, through the gateway's messages of at most one chunk, with memory for one chunk.
+ * store_io: whole objects of any size, through the gateway's messages of at most one chunk, with memory for a few
+ * chunks.
  *
  *     struct store_object name = {"default", "object_store", "layers", key};
  *
@@ -11,14 +12,21 @@
  *     store_reader_free(r);
  *
  * Writing: content is cut every 4 MiB, the gateway is asked whether it has a chunk before the chunk is sent, and the
- * object appears all at once at the end. What fits into one chunk goes in one message. Writing the same again is
- * harmless. A writer is told the object's name only at the end, when its digest is known.
+ * object appears all at once at the end. Up to STORE_WRITE_AHEAD chunks are hashed and sent at a time, on threads of
+ * the writer's own, while the caller fills the next. What fits into one chunk goes in one message, without threads.
+ * Writing the same again is harmless. A writer is told the object's name only at the end, when its digest is known.
  *
- * Reading: ranges one after the other. The last read checks the SHA-256 of the whole before it says that this was all,
- * so whoever reads to the end has what was put. An object replaced while it is read is ERR_CONFLICT.
+ * Reading: ranges one after the other; a reader of whole chunks has up to STORE_READ_AHEAD of them on their way while
+ * the caller uses the one before, once the first came and there turned out to be more. The last read checks the SHA-256
+ * of the whole before it says that this was all, so whoever reads to the end has what was put. An object replaced while
+ * it is read is ERR_CONFLICT.
+ *
+ * Memory: a writer takes (STORE_WRITE_AHEAD + 1) * 4 MiB, a reader without a window of its own as much, and each chunk
+ * on its way once more in its message; for an object of one chunk it is one of each.
  *
  * All of it blocks. A reader and a writer belong to one thread at a time. Errors are the gateway's and the transport's,
- * and name the object. Strings in struct store_object stay the caller's; a reader keeps copies.
+ * and name the object. Of several chunks that fail, the error is that of the first in the object; when a call returns
+ * one, nothing is on its way any more. Strings in struct store_object stay the caller's; a reader keeps copies.
  */
 #ifndef PROTO_STORE_IO_H
 #define PROTO_STORE_IO_H
@@ -28,6 +36,8 @@
 #define STORE_CHUNK_BYTES (4 * MIB)
 #define STORE_OBJECT_CHUNKS_MAX 32768
 #define STORE_OBJECT_BYTES_MAX (STORE_CHUNK_BYTES * STORE_OBJECT_CHUNKS_MAX)
+#define STORE_WRITE_AHEAD 3
+#define STORE_READ_AHEAD 3
 
 struct store_object {
 	const char *account, *store, *bucket, *key;
@@ -47,11 +57,16 @@ enum err_code store_put_fd(struct rpc_client *gateway, const struct store_object
 enum err_code store_put_bytes(struct rpc_client *gateway, const struct store_object *to, const void *bytes, size_t len,
                               struct store_stored *stored, struct err *e) MUST_CHECK;
 
+/* 1 byte to one chunk whose digest is known already. */
+enum err_code store_put_one(struct rpc_client *gateway, const struct store_object *to, const void *bytes, size_t len,
+                            const struct digest *sha256, struct store_stored *stored, struct err *e) MUST_CHECK;
+
 /* The whole object, on ctx, with a NUL behind it that len does not count. ERR_TOO_LARGE beyond max. */
 enum err_code store_get_bytes(struct rpc_client *gateway, TALLOC_CTX *ctx, const struct store_object *from, size_t max,
                               void **bytes, size_t *len, struct err *e) MUST_CHECK;
 
-/* Writing piece by piece. After a failed add only free is left. Nothing is visible unless commit succeeded. */
+/* Writing piece by piece. After a failed add or commit only free is left. Nothing is visible unless commit succeeded.
+ * Freeing waits for what is on its way. */
 struct store_writer;
 
 struct store_writer *store_writer_new(TALLOC_CTX *ctx, struct rpc_client *gateway, const char *account,
@@ -66,12 +81,17 @@ enum err_code store_writer_commit(struct store_writer *w, const char *bucket, co
                                   struct store_stored *stored, struct err *e) MUST_CHECK;
 void store_writer_free(struct store_writer *w); /* NULL is fine */
 
-/* Reading piece by piece. window: bytes fetched at once, which is also the memory taken; 0 is 4 MiB. The first read
- * asks the gateway. */
+/* Reading piece by piece. window: bytes fetched at once, which is also the memory taken, without reading ahead; 0:
+ * whole chunks, reading ahead. Nothing is asked of the gateway before the first read. Freeing waits for what is on its
+ * way.
+ */
 struct store_reader;
 
 struct store_reader *store_reader_new(TALLOC_CTX *ctx, struct rpc_client *gateway, const struct store_object *from,
                                       size_t window);
+
+/* Fetches the first bytes, if nothing was read yet, so that the size is known. */
+enum err_code store_reader_open(struct store_reader *r, struct err *e) MUST_CHECK;
 
 /* Up to size bytes; *got == 0: that was all, and it was right (ERR_CORRUPT if it was not). */
 enum err_code store_reader_read(struct store_reader *r, void *into, size_t size, size_t *got, struct err *e) MUST_CHECK;
@@ -79,7 +99,7 @@ enum err_code store_reader_read(struct store_reader *r, void *into, size_t size,
 /* The next read starts at the first byte again. */
 void store_reader_rewind(struct store_reader *r);
 
-/* Of the whole object; 0 before the first read. */
+/* Of the whole object; 0 before the first read or open. */
 uint64_t store_reader_size(const struct store_reader *r);
 void store_reader_free(struct store_reader *r); /* NULL is fine */
 

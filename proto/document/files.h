@@ -117,4 +117,10 @@ struct files_reader;
 struct files_reader *files_reader_new(TALLOC_CTX *ctx, const struct files_source *source);
 enum err_code files_reader_next(struct files_reader *r, const struct files_entry **entry, struct err *e) MUST_CHECK;
 
+/* The first line, of those not given yet, whose path is this one or sorted behind it. Lines before it are counted and
+ * not looked at: a document that is sound gives the same as files_reader_next would until there, in a tenth of the
+ * time; of one that is not, less is noticed. */
+enum err_code files_reader_find(struct files_reader *r, const char *path, size_t path_len,
+                                const struct files_entry **entry, struct err *e) MUST_CHECK;
+
 #endif

@@ -244,6 +244,11 @@ static enum err_code read_end(struct files_reader *r, char *line, struct err *e)
 	return ERR_OK;
 }
 
+static bool is_end(const char *line)
+{
+	return strncmp(line, "end ", 4) == 0 && line[4] >= '0' && line[4] <= '9';
+}
+
 enum err_code files_reader_next(struct files_reader *r, const struct files_entry **entry, struct err *e)
 {
 	char *line;
@@ -255,7 +260,7 @@ enum err_code files_reader_next(struct files_reader *r, const struct files_entry
 	if (!r->started)
 		TRY(start(r, e));
 	TRY(next_line(r, &line, &len, e));
-	if (strncmp(line, "end ", 4) == 0 && line[4] >= '0' && line[4] <= '9')
+	if (is_end(line))
 		return read_end(r, line, e);
 	if (strlen(line) != len || !read_entry(r, line))
 		return ERR(e, ERR_CORRUPT, "files document: line %llu is not understood: \"%.200s\"",
@@ -266,4 +271,65 @@ enum err_code files_reader_next(struct files_reader *r, const struct files_entry
 	r->lines++;
 	*entry = &r->entry;
 	return ERR_OK;
+}
+
+/* ---- passing over lines ---- */
+
+/* Does a line, which ends with the newline at end, stand before the path? One that is not understood does not: it is
+ * read, and complained of. */
+static bool stands_before(const char *line, const char *end, const char *path, size_t path_len)
+{
+	const char *space = memchr(line, ' ', (size_t)(end - line));
+	size_t len = space ? (size_t)(space - line) : 0;
+	char unescaped[FILES_PATH_MAX + 1];
+
+	if (!space || is_end(line))
+		return false;
+	if (memchr(line, '\\', len)) {
+		if (!files_unescape(line, len, unescaped, &len))
+			return false;
+		line = unescaped;
+	}
+	return files_path_compare(line, len, path, path_len) < 0;
+}
+
+/* Passes over lines up to end, which is behind a newline. */
+static void pass_lines(struct files_reader *r, const char *end)
+{
+	const char *at = r->bytes + r->at;
+
+	for (; at < end; r->lines++)
+		at = (const char *)memchr(at, '\n', (size_t)(end - at)) + 1;
+	r->at = (size_t)(end - r->bytes);
+}
+
+/* Passes over all whole lines at hand if the last of them stands before the path; else to the first that does not. */
+static bool pass_piece(struct files_reader *r, const char *path, size_t path_len)
+{
+	const char *at = r->bytes + r->at, *last = memrchr(at, '\n', r->filled - r->at), *line, *newline;
+
+	if (!last)
+		return true;
+	line = memrchr(at, '\n', (size_t)(last - at));
+	if (stands_before(line ? line + 1 : at, last, path, path_len)) {
+		pass_lines(r, last + 1);
+		return true;
+	}
+	while ((newline = memchr(at, '\n', (size_t)(last + 1 - at))) && stands_before(at, newline, path, path_len))
+		at = newline + 1;
+	pass_lines(r, at);
+	return false;
+}
+
+enum err_code files_reader_find(struct files_reader *r, const char *path, size_t path_len,
+                                const struct files_entry **entry, struct err *e)
+{
+	bool more = !r->ended;
+
+	*entry = NULL;
+	if (!r->started)
+		TRY(start(r, e));
+	while (more && pass_piece(r, path, path_len) && r->filled - r->at <= LINE_MAX_BYTES)
+		TRY(refill(r, &more, e));
+	return files_reader_next(r, entry, e);
 }

@@ -16,6 +16,7 @@ struct assembly {
 	TALLOC_CTX *scratch;
 	const struct image_layer *layers;
 	size_t count;
+	const struct image_sight *known;  /* NULL: nothing */
 	struct merge_question *questions; /* in the order in which visit_all comes to the evidence */
 	size_t question_count;
 	const char **claims; /* keys of the visible ones, sorted */
@@ -52,29 +53,56 @@ static enum err_code visit_all(struct assembly *a, see_evidence see, struct err 
 static enum err_code ask(struct assembly *a, size_t layer, enum kind kind, size_t index, const char *evidence,
                          struct err *e)
 {
+	struct merge_question *q = &a->questions[a->question_count];
+
 	(void)kind;
 	(void)index;
 	(void)e;
-	a->questions[a->question_count++] = (struct merge_question){.path = evidence, .layer = layer};
+	*q = (struct merge_question){.path = evidence, .layer = layer, .hidden_by = MERGE_VISIBLE};
+	if (a->known && layer < a->known->layers && a->known->hidden_by[a->question_count] < a->known->layers)
+		q->hidden_by = a->known->hidden_by[a->question_count];
+	a->question_count++;
 	return ERR_OK;
+}
+
+static size_t count_evidence(const struct image_layer *layers, size_t count)
+{
+	size_t total = 0;
+
+	for (size_t l = 0; l < count; l++) {
+		const struct summary *s = layers[l].summary;
+
+		total += s->group_count + s->claim_count + s->unparsed_count + s->distribution_count;
+	}
+	return total;
+}
+
+/* For the next image on these layers. */
+static void keep_sight(struct assembly *a)
+{
+	struct image_result *r = a->result;
+	uint16_t *hidden_by = talloc_array(r, uint16_t, a->question_count + 1);
+
+	ASSERT(hidden_by != NULL);
+	for (size_t i = 0; i < a->question_count; i++)
+		hidden_by[i] = (uint16_t)MIN(a->questions[i].hidden_by, (size_t)IMAGE_VISIBLE);
+	r->sight = (struct image_sight){.layers = a->count, .count = a->question_count, .hidden_by = hidden_by};
 }
 
 static enum err_code find_visible(struct assembly *a, struct err *e)
 {
 	struct merge_layer *layers = talloc_array(a->scratch, struct merge_layer, MAX(a->count, (size_t)1));
-	size_t total = 0;
+	size_t known = a->known ? a->known->layers : 0;
 
 	ASSERT(layers != NULL);
-	for (size_t l = 0; l < a->count; l++) {
-		const struct summary *s = a->layers[l].summary;
-
+	for (size_t l = 0; l < a->count; l++)
 		layers[l] = (struct merge_layer){.source = a->layers[l].files, .no_links = true};
-		total += s->group_count + s->claim_count + s->unparsed_count + s->distribution_count;
-	}
-	a->questions = talloc_array(a->scratch, struct merge_question, total + 1);
+	a->questions = talloc_array(a->scratch, struct merge_question, count_evidence(a->layers, a->count) + 1);
 	ASSERT(a->questions != NULL);
 	TRY(visit_all(a, ask, e));
-	return merge_visible(layers, a->count, a->questions, a->question_count, e);
+	TRY(merge_visible(layers, a->count, known, a->questions, a->question_count, e));
+	keep_sight(a);
+	return ERR_OK;
 }
 
 /* The name that a path has in comparisons of ownership: with /usr merged, usr/lib/x and lib/x are one file. */
@@ -98,7 +126,7 @@ static int compare_texts(const void *a, const void *b)
 static enum err_code take_claims(struct assembly *a, size_t layer, enum kind kind, size_t index, const char *evidence,
                                  struct err *e)
 {
-	bool visible = a->questions[a->question_count++].visible;
+	bool visible = a->questions[a->question_count++].hidden_by == MERGE_VISIBLE;
 	const struct summary_claim *claim;
 
 	(void)evidence;
@@ -167,7 +195,7 @@ static enum err_code take(struct assembly *a, size_t layer, enum kind kind, size
                           struct err *e)
 {
 	const struct summary *s = a->layers[layer].summary;
-	bool visible = a->questions[a->question_count++].visible;
+	bool visible = a->questions[a->question_count++].hidden_by == MERGE_VISIBLE;
 
 	(void)evidence;
 	(void)e;
@@ -191,7 +219,8 @@ static const struct summary_distribution *distribution_at(const struct assembly 
 
 		question += s->group_count + s->claim_count + s->unparsed_count;
 		for (size_t i = 0; i < s->distribution_count; i++, question++)
-			if (a->questions[question].visible && strcmp(s->distributions[i].evidence, path) == 0)
+			if (a->questions[question].hidden_by == MERGE_VISIBLE &&
+			    strcmp(s->distributions[i].evidence, path) == 0)
 				found = &s->distributions[i];
 	}
 	return found;
@@ -364,13 +393,17 @@ static enum err_code assemble(struct assembly *a, struct err *e)
 	return ERR_OK;
 }
 
-enum err_code image_assemble(TALLOC_CTX *ctx, const struct image_layer *layers, size_t count, struct image_result **out,
-                             struct err *e)
+enum err_code image_assemble_upon(TALLOC_CTX *ctx, const struct image_layer *layers, size_t count,
+                                  const struct image_sight *known, struct image_result **out, struct err *e)
 {
 	SCRATCH_CTX(scratch);
 	struct assembly a = {.scratch = scratch, .layers = layers, .count = count};
 	enum err_code code;
 
+	if (count > MERGE_LAYERS_MAX)
+		return ERR(e, ERR_TOO_LARGE, "%zu layers, %d are the most", count, MERGE_LAYERS_MAX);
+	if (known && known->layers <= count && count_evidence(layers, known->layers) <= known->count)
+		a.known = known;
 	a.result = talloc_zero(ctx, struct image_result);
 	ASSERT(a.result != NULL);
 	code = assemble(&a, e);
@@ -380,4 +413,10 @@ enum err_code image_assemble(TALLOC_CTX *ctx, const struct image_layer *layers, 
 	}
 	*out = a.result;
 	return ERR_OK;
+}
+
+enum err_code image_assemble(TALLOC_CTX *ctx, const struct image_layer *layers, size_t count, struct image_result **out,
+                             struct err *e)
+{
+	return image_assemble_upon(ctx, layers, count, NULL, out, e);
 }

@@ -12,7 +12,8 @@
  *  - Evidence that was fatally unreadable and is visible makes the image ERR_CORRUPT, with path and reason.
  *
  * The files documents are read only where a decision needs them: those of the layers above some evidence. An image
- * whose upper layers are small is assembled in milliseconds, however large its lower layers are.
+ * whose upper layers are small is assembled in milliseconds, however large its lower layers are. And what is decided
+ * about a stack of layers (struct image_sight) can be kept: it is decided for all images on top of it.
  */
 #ifndef PROTO_DOCUMENT_IMAGE_H
 #define PROTO_DOCUMENT_IMAGE_H
@@ -45,7 +46,19 @@ struct image_unparsed {
 	size_t layer;
 };
 
+/* For a stack of layers and each piece of evidence (of groups, claims, unparsed and distributions in this order, from
+ * the bottom layer up): the lowest layer that hides it, or IMAGE_VISIBLE. It holds for every stack with the same lowest
+ * layers as far as these go; there, a layer that the stack does not have hides nothing. */
+#define IMAGE_VISIBLE UINT16_MAX
+
+struct image_sight {
+	size_t layers; /* of the stack that it speaks of */
+	size_t count;
+	const uint16_t *hidden_by;
+};
+
 struct image_result {
+	struct image_sight sight;
 	struct image_distribution distribution;
 	struct image_package *packages; /* sorted by type, name, version, purl */
 	size_t package_count;
@@ -57,5 +70,10 @@ struct image_result {
 /* layers[0] is the bottom one. The result hangs on ctx and points into the summaries, which must outlive it. */
 enum err_code image_assemble(TALLOC_CTX *ctx, const struct image_layer *layers, size_t count, struct image_result **out,
                              struct err *e) MUST_CHECK;
+
+/* The same result, where the lowest known->layers layers were part of another stack before: their files documents are
+ * not read. known may be NULL, and is left aside when it has fewer entries than those layers have evidence. */
+enum err_code image_assemble_upon(TALLOC_CTX *ctx, const struct image_layer *layers, size_t count,
+                                  const struct image_sight *known, struct image_result **out, struct err *e) MUST_CHECK;
 
 #endif

@@ -45,15 +45,23 @@ typedef enum err_code (*merge_emit)(void *arg, size_t layer, const struct files_
 enum err_code merge_run(const struct merge_layer *layers, size_t count, merge_emit emit, void *arg,
                         struct err *e) MUST_CHECK;
 
-/* Is the entry that layer has at path visible? Answered from the documents of the layers above alone, each read at most
- * once, and only when some path of a lower layer is asked for. Order of the questions does not matter. */
+/* Is the entry that layer has at path visible, and if not, which layer hides it? Answered from the documents of the
+ * layers above alone, each read at most once, and only when some path of a lower layer is asked for; of those documents
+ * only lines near the paths are looked at. Order of the questions does not matter.
+ *
+ * Whether a layer hides a path is a matter of that layer and the path alone. So the answers for a stack are answers for
+ * each stack with the same lowest layers, too: where hidden_by is one of those layers. */
+#define MERGE_VISIBLE SIZE_MAX
+
 struct merge_question {
 	const char *path; /* normalised */
 	size_t layer;
-	bool visible; /* the answer */
+	size_t hidden_by; /* the answer: the lowest layer above that hides it; MERGE_VISIBLE: none */
 };
 
-enum err_code merge_visible(const struct merge_layer *layers, size_t count, struct merge_question *questions,
-                            size_t question_count, struct err *e) MUST_CHECK;
+/* known: so many of the lowest layers were asked about before. Questions about them hold the answer for a stack of only
+ * these already, and their documents are not read again. 0: no question holds one. */
+enum err_code merge_visible(const struct merge_layer *layers, size_t count, size_t known,
+                            struct merge_question *questions, size_t question_count, struct err *e) MUST_CHECK;
 
 #endif

@@ -4,8 +4,13 @@
 
 #include <string.h>
 
+#define ROOM_BYTES (16 * KIB)
+
 struct decode {
 	struct summary *s;
+	char *room; /* texts are put into one after the other: each on its own would take more than itself to keep */
+	size_t room_left;
+	size_t bytes_left; /* of the document, from the current line on: its texts do not take more */
 	size_t lines;
 	bool ended;
 };
@@ -32,25 +37,39 @@ static void *append(struct summary *s, void *array_address, size_t *count, size_
 	return item;
 }
 
-static const char *copy(struct summary *s, const char *text)
+static const char *copy(struct decode *d, const char *text)
 {
+	size_t size;
 	char *copied;
 
 	if (!text)
 		return NULL;
-	copied = talloc_strdup(s, text);
-	ASSERT(copied != NULL);
+	size = strlen(text) + 1;
+	if (size > d->room_left) {
+		d->room_left = MAX(size, MIN(ROOM_BYTES, d->bytes_left));
+		d->room = talloc_size(d->s, d->room_left);
+		ASSERT(d->room != NULL);
+	}
+	copied = memcpy(d->room, text, size);
+	d->room += size;
+	d->room_left -= size;
 	return copied;
 }
 
-static const char *copy_path(struct summary *s, const char *text)
+/* The text again that stands in the line before, mostly. */
+static const char *repeat(struct decode *d, const char *before, const char *text)
+{
+	return before && strcmp(before, text) == 0 ? before : copy(d, text);
+}
+
+static const char *copy_path(struct decode *d, const char *text)
 {
 	char path[FILES_PATH_MAX + 1];
 	size_t len;
 
 	if (!text || !files_unescape(text, strlen(text), path, &len))
 		return NULL;
-	return copy(s, path);
+	return copy(d, path);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -68,21 +87,26 @@ static enum err_code decode_packages(struct decode *d, const cJSON *line, const 
 	if (!cataloger || !type)
 		return bad(d, "packages of no cataloger or type", e);
 	if (!group || !same_text(group->evidence, evidence) || !same_text(group->cataloger, cataloger)) {
+		const char *before[2] = {group ? group->cataloger : NULL, group ? group->type : NULL};
+
 		group = append(s, &s->groups, &s->group_count, sizeof(*group));
 		*group = (struct summary_group){
-		    .cataloger = copy(s, cataloger), .type = copy(s, type), .evidence = evidence};
+		    .cataloger = repeat(d, before[0], cataloger),
+		    .type = repeat(d, before[1], type),
+		    .evidence = evidence,
+		};
 	}
 	cJSON_ArrayForEach (item, json_array(line, "packages")) {
 		struct summary_package *package = append(s, &group->packages, &group->count, sizeof(*package));
 
 		*package = (struct summary_package){
-		    .name = copy(s, json_text(item, "name")),
-		    .version = copy(s, json_text(item, "version")),
-		    .arch = copy(s, json_text(item, "arch")),
-		    .source = copy(s, json_text(item, "source")),
-		    .source_version = copy(s, json_text(item, "source_version")),
-		    .license = copy(s, json_text(item, "license")),
-		    .origin = copy(s, json_text(item, "origin")),
+		    .name = copy(d, json_text(item, "name")),
+		    .version = copy(d, json_text(item, "version")),
+		    .arch = copy(d, json_text(item, "arch")),
+		    .source = copy(d, json_text(item, "source")),
+		    .source_version = copy(d, json_text(item, "source_version")),
+		    .license = copy(d, json_text(item, "license")),
+		    .origin = copy(d, json_text(item, "origin")),
 		};
 		if (!package->name || !package->version)
 			return bad(d, "a package without name or version", e);
@@ -102,7 +126,7 @@ static enum err_code decode_claims(struct decode *d, const cJSON *line, const ch
 		claim->evidence = evidence;
 	}
 	cJSON_ArrayForEach (item, json_array(line, "claims")) {
-		const char *path = copy_path(s, cJSON_GetStringValue(item));
+		const char *path = copy_path(d, cJSON_GetStringValue(item));
 
 		if (!path)
 			return bad(d, "a claim of no path", e);
@@ -117,9 +141,9 @@ static enum err_code decode_unparsed(struct decode *d, const cJSON *line, const 
 	struct summary_unparsed *unparsed = append(s, &s->unparsed, &s->unparsed_count, sizeof(*unparsed));
 
 	*unparsed = (struct summary_unparsed){
-	    .cataloger = copy(s, json_text(line, "cataloger")),
+	    .cataloger = copy(d, json_text(line, "cataloger")),
 	    .evidence = evidence,
-	    .reason = copy(s, json_text(line, "unparsed")),
+	    .reason = copy(d, json_text(line, "unparsed")),
 	    .fatal = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "fatal")),
 	};
 	return unparsed->cataloger && unparsed->reason ? ERR_OK : bad(d, "unparsed without cataloger or reason", e);
@@ -133,13 +157,13 @@ static void decode_distribution(struct decode *d, const cJSON *line, const char 
 
 	*to = (struct summary_distribution){
 	    .evidence = evidence,
-	    .link = copy_path(s, json_text(from, "link")),
-	    .id = copy(s, json_text(from, "id")),
-	    .version_id = copy(s, json_text(from, "version_id")),
-	    .version_codename = copy(s, json_text(from, "version_codename")),
-	    .name = copy(s, json_text(from, "name")),
-	    .pretty_name = copy(s, json_text(from, "pretty_name")),
-	    .id_like = copy(s, json_text(from, "id_like")),
+	    .link = copy_path(d, json_text(from, "link")),
+	    .id = copy(d, json_text(from, "id")),
+	    .version_id = copy(d, json_text(from, "version_id")),
+	    .version_codename = copy(d, json_text(from, "version_codename")),
+	    .name = copy(d, json_text(from, "name")),
+	    .pretty_name = copy(d, json_text(from, "pretty_name")),
+	    .id_like = copy(d, json_text(from, "id_like")),
 	};
 }
 
@@ -167,7 +191,7 @@ static enum err_code decode_head(struct decode *d, const cJSON *line, struct err
 		return ERR(e, ERR_UNSUPPORTED, "summary document: format %llu, this program knows %d",
 		           (unsigned long long)format, SUMMARY_FORMAT);
 	d->s->format = (int)format;
-	d->s->analyzer = copy(d->s, json_text(line, "analyzer"));
+	d->s->analyzer = copy(d, json_text(line, "analyzer"));
 	return ERR_OK;
 }
 
@@ -181,7 +205,7 @@ static enum err_code decode_line(struct decode *d, const cJSON *line, struct err
 		return bad(d, "there is more after the end", e);
 	if (json_object(line, "end"))
 		return decode_end(d, json_object(line, "end"), e);
-	evidence = copy_path(d->s, json_text(line, "evidence"));
+	evidence = copy_path(d, json_text(line, "evidence"));
 	if (!evidence)
 		return bad(d, "it names no evidence", e);
 	if (json_array(line, "packages"))
@@ -206,6 +230,7 @@ static enum err_code each_line(const char *bytes, size_t len, struct decode *d,
 		CLEANUP(json_cleanup) cJSON *line = NULL;
 
 		d->lines++;
+		d->bytes_left = (size_t)(end - bytes);
 		newline = memchr(bytes, '\n', (size_t)(end - bytes));
 		if (!newline)
 			return bad(d, "it is cut off", e);

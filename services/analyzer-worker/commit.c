@@ -3,6 +3,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "proto/document/package_set.h"
+#include "proto/store_flight.h"
 #include "proto/store_io.h"
 
 #include <string.h>
@@ -11,6 +12,19 @@
 #define DOCUMENT_MAX (256 * MIB)
 #define SETS_MAX 64
 
+enum image_document { MANIFEST, CONFIG, PACKAGES, DOCUMENTS };
+
+static const char *const document_names[DOCUMENTS] = {"manifest", "config", "packages"};
+
+/* On its way to the object store. */
+struct document {
+	struct store_task task; /* first: put_document gets its address */
+	struct job *job;
+	const char *name;
+	const char *bytes;
+	size_t len;
+};
+
 struct commit {
 	struct job *job;
 	TALLOC_CTX *ctx;
@@ -18,51 +32,75 @@ struct commit {
 	struct image_set sets[SETS_MAX];
 	const struct package *first[SETS_MAX]; /* of each set, in image->packages */
 	size_t set_count;
+	struct document documents[DOCUMENTS];
+	struct store_flight *flight;
 };
 
-/* ---- documents of the image ---- */
+/* ---- documents of the image: put side by side, since each waits for a disk ---- */
 
-static enum err_code put_document(struct commit *c, const char *name, const void *bytes, size_t len, struct err *e)
+static enum err_code put_document(struct store_task *task, struct err *e)
 {
-	struct store_object to = {c->job->lease->account, "object_store", "images", NULL};
+	SCRATCH_CTX(ctx);
+	const struct document *d = (const struct document *)task;
+	struct job *job = d->job;
+	struct store_object to = {job->lease->account, "object_store", "images", NULL};
 	struct store_stored stored;
 
-	to.key = talloc_asprintf(c->ctx, "%s/%s", digest_hex(&c->job->lease->digest).text, name);
-	TRY(store_put_bytes(c->job->env->gateway, &to, bytes, len, &stored, e));
-	atomic_fetch_add(&c->job->stored, (int64_t)stored.stored_bytes);
+	to.key = talloc_asprintf(ctx, "%s/%s", digest_hex(&job->lease->digest).text, d->name);
+	TRY(store_put_bytes(job->env->gateway, &to, d->bytes, d->len, &stored, e));
+	atomic_fetch_add(&job->stored, (int64_t)stored.stored_bytes);
 	return ERR_OK;
 }
 
-/* One line of JSON a package: all that an archive needs to make the sets again. */
-static enum err_code put_packages(struct commit *c, struct err *e)
+static void start_document(struct commit *c, enum image_document which, const char *bytes, size_t len)
 {
-	CLEANUP(buf_release) struct buf lines;
+	struct document *d = &c->documents[which];
 
-	buf_init(&lines, DOCUMENT_MAX);
-	for (size_t i = 0; i < c->image->package_count; i++) {
+	*d = (struct document){
+	    .task.run = put_document, .job = c->job, .name = document_names[which], .bytes = bytes, .len = len};
+	store_flight_push(c->flight, &d->task);
+}
+
+/* One line of JSON a package: all that an archive needs to make the sets again. */
+static enum err_code print_packages(const struct assembled *image, struct buf *lines, struct err *e)
+{
+	for (size_t i = 0; i < image->package_count; i++) {
 		cJSON *json;
 		char *text;
 
-		TRY(proto_encode(record_package(), &c->image->packages[i], &json, e));
+		TRY(proto_encode(record_package(), &image->packages[i], &json, e));
 		text = cJSON_PrintUnformatted(json);
 		cJSON_Delete(json);
 		ASSERT(text);
-		buf_add_text(&lines, text);
-		buf_add_char(&lines, '\n');
+		buf_add_text(lines, text);
+		buf_add_char(lines, '\n');
 		cJSON_free(text);
 	}
-	if (buf_failed(&lines))
+	if (buf_failed(lines))
 		return ERR(e, ERR_TOO_LARGE, "the image's packages take more than %zu bytes", (size_t)DOCUMENT_MAX);
-	return put_document(c, "packages", lines.bytes ? lines.bytes : "", lines.len, e);
+	return ERR_OK;
 }
 
-static enum err_code put_documents(struct commit *c, struct err *e)
+static enum err_code start_documents(struct commit *c, struct buf *lines, struct err *e)
 {
 	const struct source_image *image = &c->job->image;
 
-	TRY(put_document(c, "manifest", image->manifest_bytes, image->manifest_len, e));
-	TRY(put_document(c, "config", image->config_bytes, image->config_len, e));
-	return put_packages(c, e);
+	start_document(c, MANIFEST, image->manifest_bytes, image->manifest_len);
+	start_document(c, CONFIG, image->config_bytes, image->config_len);
+	TRY(print_packages(c->image, lines, e));
+	start_document(c, PACKAGES, lines->bytes ? lines->bytes : "", lines->len);
+	return ERR_OK;
+}
+
+static enum err_code await_documents(struct commit *c, struct err *e)
+{
+	while (store_flight_count(c->flight)) {
+		struct store_task *task = store_flight_pop(c->flight);
+
+		if (task->code != ERR_OK)
+			return *e = task->error, task->code;
+	}
+	return ERR_OK;
 }
 
 /* ---- package sets: a run of equal types in the sorted packages each ---- */
@@ -169,7 +207,7 @@ static int64_t whole_size(const struct job *job)
 
 static enum err_code tell_commit(struct commit *c, int64_t elapsed_ms, struct err *e)
 {
-	static const char *documents[] = {"manifest", "config", "packages"};
+	const char *documents[DOCUMENTS];
 	struct job *job = c->job;
 	struct proto_call call = job_call(job);
 	struct layer_item *layers = talloc_zero_array(c->ctx, struct layer_item, job->layer_count);
@@ -199,19 +237,23 @@ static enum err_code tell_commit(struct commit *c, int64_t elapsed_ms, struct er
 	struct job_commit_reply reply;
 
 	ASSERT(layers);
+	memcpy(documents, document_names, sizeof(documents));
 	fill_layers(c, layers, &cost);
 	return call_job_commit(job->env->catalog, &call, c->ctx, &request, &reply, e);
 }
 
 enum err_code commit_image(struct job *job, const struct assembled *image, int64_t elapsed_ms, struct err *e)
 {
-	SCRATCH_CTX(ctx);
+	CLEANUP(buf_release) struct buf lines;
+	SCRATCH_CTX(ctx); /* ends the flight, before lines go */
 	struct commit *c = talloc_zero(ctx, struct commit);
 
 	ASSERT(c);
-	*c = (struct commit){.job = job, .ctx = ctx, .image = image};
-	TRY(put_documents(c, e));
+	buf_init(&lines, DOCUMENT_MAX);
+	*c = (struct commit){.job = job, .ctx = ctx, .image = image, .flight = store_flight_new(ctx, DOCUMENTS)};
+	TRY(start_documents(c, &lines, e));
 	TRY(cut_sets(c, e));
 	TRY(put_sets(c, e));
+	TRY(await_documents(c, e));
 	return tell_commit(c, elapsed_ms, e);
 }

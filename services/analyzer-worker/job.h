@@ -19,6 +19,7 @@
 #include "services/analyzer-worker/scratch.h"
 #include "services/analyzer-worker/settings.h"
 #include "services/analyzer-worker/source.h"
+#include "services/analyzer-worker/stack_cache.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,6 +31,7 @@ struct job_env {
 	struct scratch *scratch;
 	struct layer_cache *cache;
 	struct document_cache *documents;
+	struct stack_cache *stacks;
 	struct rpc_client *catalog, *gateway;
 	struct source_pool *sources;
 	bool (*draining)(void *arg);

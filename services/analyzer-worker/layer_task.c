@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "proto/store_flight.h"
 #include "proto/store_io.h"
 #include "services/analyzer-worker/assemble.h"
 #include "services/analyzer-worker/parser/child.h"
@@ -276,15 +277,47 @@ static enum err_code parse_blob(struct task *t, struct err *e)
 
 /* ---- documents ---- */
 
-static enum err_code put_document(struct task *t, const char *name, int fd, uint64_t size, struct err *e)
+struct document {
+	struct store_task task; /* first: put_document gets its address */
+	const struct task *of;
+	const char *name;
+	int fd;
+	uint64_t size;
+};
+
+static enum err_code put_document(struct store_task *task, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	struct store_object to = {t->job->lease->account, "object_store", "layers", NULL};
+	const struct document *d = (const struct document *)task;
+	struct job *job = d->of->job;
+	struct store_object to = {job->lease->account, "object_store", "layers", NULL};
 	struct store_stored stored;
 
-	to.key = talloc_asprintf(ctx, ANALYZER_REVISION "/%s/%s", digest_hex(&t->layer->about->blob.digest).text, name);
-	TRY(store_put_fd(t->job->env->gateway, &to, fd, size, &stored, e));
-	atomic_fetch_add(&t->job->stored, (int64_t)stored.stored_bytes);
+	to.key = talloc_asprintf(ctx, ANALYZER_REVISION "/%s/%s", digest_hex(&d->of->layer->about->blob.digest).text,
+	                         d->name);
+	TRY(store_put_fd(job->env->gateway, &to, d->fd, d->size, &stored, e));
+	atomic_fetch_add(&job->stored, (int64_t)stored.stored_bytes);
+	return ERR_OK;
+}
+
+/* Side by side, since each waits for a disk. */
+static enum err_code put_documents(const struct task *t, struct err *e)
+{
+	struct document documents[] = {
+	    {{.run = put_document}, t, "files", t->files_fd, t->result.files_bytes},
+	    {{.run = put_document}, t, "summary", t->summary_fd, t->result.summary_bytes},
+	};
+	SCRATCH_CTX(ctx); /* ends the flight, before the documents go */
+	struct store_flight *flight = store_flight_new(ctx, ARRAY_SIZE(documents));
+
+	for (size_t i = 0; i < ARRAY_SIZE(documents); i++)
+		store_flight_push(flight, &documents[i].task);
+	while (store_flight_count(flight)) {
+		struct store_task *task = store_flight_pop(flight);
+
+		if (task->code != ERR_OK)
+			return *e = task->error, task->code;
+	}
 	return ERR_OK;
 }
 
@@ -343,9 +376,8 @@ static enum err_code read_summary(struct task *t, TALLOC_CTX *ctx, struct err *e
 			return ERR_SYS(e, ERR_INTERNAL, "its summary cannot be read back");
 		at += (size_t)n;
 	}
-	TRY(summary_decode(ctx, bytes, size, &summary, e));
-	assemble_forgive(t->job, summary);
-	t->layer->summary = summary;
+	TRY(summary_decode(NULL, bytes, size, &summary, e));
+	t->layer->summary = assemble_keep(t->job, ctx, t->layer, summary);
 	return ERR_OK;
 }
 
@@ -353,8 +385,7 @@ static enum err_code store_documents(struct task *t, TALLOC_CTX *ctx, struct err
 {
 	TRY(read_summary(t, ctx, e));
 	TRY(tell_begin(t, e));
-	TRY(put_document(t, "files", t->files_fd, t->result.files_bytes, e));
-	TRY(put_document(t, "summary", t->summary_fd, t->result.summary_bytes, e));
+	TRY(put_documents(t, e));
 	return tell_commit(t, e);
 }
 

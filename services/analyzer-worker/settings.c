@@ -19,7 +19,7 @@ const struct config_option settings_options[] = {
     {"analyzer_worker.layer_cache_max_gigabytes", CONFIG_TEXT, AT(layer_cache_max_gigabytes), "10",
      .help = "The most that kept layers may take, those being downloaded included; fractions are allowed."},
     {"analyzer_worker.document_cache_megabytes", CONFIG_NUMBER, AT(document_cache_megabytes), "24", 0, 1 << 20,
-     .help = "Memory for documents of known layers that were read lately."},
+     .help = "Memory for documents of known layers that were read lately, and for what is known of stacks of layers."},
     {"analyzer_worker.jobs", CONFIG_NUMBER, AT(jobs), "1", 1, 64, .help = "Images analysed at the same time."},
     {"analyzer_worker.parallel_layers", CONFIG_NUMBER, AT(parallel_layers), "2", 1, 64,
      .help = "Layers of one image parsed at the same time, each in a process of its own."},

@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
-#define LEASE_WAIT_MS 5000 /* a request for work is held this long; also how long a draining worker may wait for it */
+#define LEASE_WAIT_MS 5000 /* a request for work is held this long */
+#define LEAVE_MS 1000      /* for the catalog to hear that nobody waits for work any more */
+#define STACKS_PART 8      /* of the memory for documents is for what is known of stacks */
 #define BACKOFF_BASE_MS 200
 #define BACKOFF_CAP_MS 5000
 
@@ -51,7 +53,7 @@ static void *serve(void *arg)
 		struct err e;
 
 		if (lease_job(w, ctx, &lease, &e) != ERR_OK) {
-			if (failures++ == 0)
+			if (failures++ == 0 && !process_draining(w->process))
 				LOG_WARN("no work to be had", LOG_ERR(&e));
 			process_sleep(w->process, backoff_ms(MIN(failures, 16U), BACKOFF_BASE_MS, BACKOFF_CAP_MS) + 50);
 			continue;
@@ -102,6 +104,7 @@ enum err_code worker_start(struct process *process, void *state, struct err *e)
 {
 	const struct settings *s = process_configuration(process);
 	struct worker *w = talloc_zero(process_ctx(process), struct worker);
+	size_t memory = (size_t)s->document_cache_megabytes * MIB;
 
 	ASSERT(w);
 	((struct worker_state *)state)->worker = w;
@@ -110,7 +113,8 @@ enum err_code worker_start(struct process *process, void *state, struct err *e)
 	    .settings = s,
 	    .limits = settings_limits(s),
 	    .sources = source_pool_new(w),
-	    .documents = document_cache_new(w, (size_t)s->document_cache_megabytes * MIB),
+	    .documents = document_cache_new(w, memory - memory / STACKS_PART),
+	    .stacks = stack_cache_new(w, memory / STACKS_PART),
 	    .draining = draining,
 	    .draining_arg = w,
 	};
@@ -120,10 +124,26 @@ enum err_code worker_start(struct process *process, void *state, struct err *e)
 	return start_slots(w, (size_t)s->jobs, e);
 }
 
+/* A request for work that waits is not abandoned, because the catalog may be answering it with a job: it is told to
+ * answer at once. Without a catalog the slots wait until their requests give up. */
+static void leave(struct worker *w)
+{
+	SCRATCH_CTX(ctx);
+	struct proto_call call = {.deadline_ms = LEAVE_MS};
+	struct worker_leave_reply reply;
+	struct err e;
+
+	if (call_worker_leave(w->env.catalog, &call, ctx,
+	                      &(struct worker_leave_request){.worker = process_instance(w->process)}, &reply,
+	                      &e) != ERR_OK)
+		LOG_WARN("the catalog was not told that this worker leaves", LOG_ERR(&e));
+}
+
 void worker_drain(void *state)
 {
 	struct worker *w = ((struct worker_state *)state)->worker;
 
+	leave(w);
 	for (size_t i = 0; i < w->slot_count; i++) {
 		if (w->slots[i].running)
 			pthread_join(w->slots[i].thread, NULL);

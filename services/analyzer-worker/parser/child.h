@@ -2,9 +2,9 @@
  * child: one layer parsed in a process of its own.
  *
  * Bytes of an image are hostile, and the code that reads them is large. So the worker starts itself again as
- * `analyzer-worker --parse-layer PARAMETERS` for each layer: a process without file system, network or environment,
- * with limits on memory, processor time and output, which reads the compressed blob from a pipe and leaves two
- * documents in files that the worker opened. Whatever happens to it, the worker lives on and knows why.
+ * `analyzer-worker --parse-layer PARAMETERS` for each layer: a process without file system, network, privileges or
+ * environment, with limits on memory, processor time and output, which reads the compressed blob from a pipe and leaves
+ * two documents in files that the worker opened. Whatever happens to it, the worker lives on and knows why.
  *
  *     fd 0   the compressed blob, a pipe
  *     fd 3   files document (proto/document/files.h), written from byte 0

@@ -173,8 +173,8 @@ static enum err_code parse(struct child *c, struct layer_result *result, struct 
 	return ERR_OK;
 }
 
-/* What libraries read from files at first use, they read here, before the seal: libcrypto its configuration, libc its
- * list of character sets, which libarchive asks for at the first name outside ASCII. */
+/* What libraries read from files at first use, they read here, before that is impossible: libcrypto its configuration,
+ * libc its list of character sets, which libarchive asks for at the first name outside ASCII. */
 static void warm_up(void)
 {
 	iconv_t conversion = iconv_open(nl_langinfo(CODESET), "UTF-8");
@@ -243,8 +243,8 @@ static enum err_code run(struct child *c, const char *parameters, struct layer_r
 	enum err_code code;
 
 	TRY(report_parse_parameters(parameters, &c->parameters, e));
-	TRY(confine(c, e));
 	warm_up();
+	TRY(confine(c, e));
 	set_up(c, ctx);
 	TRY(take_wants(c, ctx, e));
 	pthread_mutex_init(&c->gate, NULL);

@@ -238,6 +238,131 @@ static void what_is_no_document_is_corrupt(void **state)
 	assert_int_equal(read_all("stowage files 1\na\0b d 755\nend 1\n", 32, 5, &lines, &e), ERR_CORRUPT);
 }
 
+/* ---- finding ---- */
+
+/* Sorted; some names need escapes, one looks like the last line. */
+static const char *const found_lines[] = {
+    "\\040 f 644\n",        "a d 755\n",      "a/b w\n",     "a/b d 755\n", "a/b o\n",        "a/b/\\303\\251 f 644\n",
+    "a/c f 644\n",          "a-b l link=x\n", "end d 755\n", "end/5 o\n",   "f\\134 f 644\n", "usr d 755 implied\n",
+    "usr/x f 644 size=0\n",
+};
+static const char *const wanted[] = {".",   "\x01",  " ",   "a", "a/a", "a/b",   "a/b/\xc3\xa9", "a/b/z", "a-b",
+                                     "end", "end/5", "f\\", "m", "usr", "usr/x", "usr/y",        "\xff"};
+
+static void make_found_document(struct buf *text)
+{
+	buf_init(text, MIB);
+	buf_add_text(text, "stowage files 1\n");
+	for (size_t i = 0; i < ARRAY_SIZE(found_lines); i++)
+		buf_add_text(text, found_lines[i]);
+	buf_add_format(text, "end %zu\n", ARRAY_SIZE(found_lines));
+}
+
+static struct files_reader *read_in_pieces(TALLOC_CTX *ctx, const struct buf *text, size_t piece)
+{
+	struct dribble *d = talloc(ctx, struct dribble);
+	struct files_source source = {.read = dribble_read, .rewind = dribble_rewind, .arg = d};
+
+	*d = (struct dribble){.memory = {.bytes = text->bytes, .len = text->len}, .piece = piece};
+	return files_reader_new(ctx, &source);
+}
+
+/* What files_reader_find must give: the lines one by one, without those before the path. */
+static const struct files_entry *find_slowly(struct files_reader *r, const char *path)
+{
+	const struct files_entry *entry;
+	struct err e;
+
+	do
+		assert_int_equal(files_reader_next(r, &entry, &e), ERR_OK);
+	while (entry && files_path_compare(entry->path, entry->path_len, path, strlen(path)) < 0);
+	return entry;
+}
+
+static void finding_gives_what_reading_until_there_gives(void **state)
+{
+	static const size_t pieces[] = {1, 7, 40, SIZE_MAX};
+	CLEANUP(buf_release) struct buf text;
+
+	(void)state;
+	make_found_document(&text);
+	/* Each subset of the paths, in order; each also asked twice. */
+	for (unsigned subset = 1; subset < 1U << ARRAY_SIZE(wanted); subset += 1 + subset % 13) {
+		SCRATCH_CTX(ctx);
+		size_t piece = pieces[subset % ARRAY_SIZE(pieces)];
+		struct files_reader *slow = read_in_pieces(ctx, &text, SIZE_MAX);
+		struct files_reader *fast = read_in_pieces(ctx, &text, piece);
+
+		for (size_t i = 0; i < 2 * ARRAY_SIZE(wanted); i++) {
+			const char *path = wanted[i / 2];
+			const struct files_entry *expected, *found;
+			struct err e;
+
+			if (!(subset >> i / 2 & 1))
+				continue;
+			expected = find_slowly(slow, path);
+			if (files_reader_find(fast, path, strlen(path), &found, &e) != ERR_OK)
+				fail_msg("%s in pieces of %zu: %s", path, piece, e.text);
+			assert_int_equal(!found, !expected);
+			if (found && expected)
+				assert_same(found, expected);
+		}
+	}
+}
+
+static void large_documents_are_passed_over(void **state)
+{
+	CLEANUP(buf_release) struct buf text;
+	SCRATCH_CTX(ctx);
+	struct files_reader *r;
+	const struct files_entry *entry;
+	struct err e;
+
+	(void)state;
+	buf_init(&text, 64 * MIB);
+	buf_add_text(&text, "stowage files 1\n");
+	for (int i = 0; i < 50000; i++)
+		buf_add_format(&text, "d/%06d f 644 size=1 sha256=" DIGEST_A "\n", i);
+	buf_add_text(&text, "end 50000\n");
+	r = read_in_pieces(ctx, &text, SIZE_MAX);
+	for (int i = 7; i < 50000; i += 7777) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "d/%06d", i);
+		assert_int_equal(files_reader_find(r, path, strlen(path), &entry, &e), ERR_OK);
+		assert_string_equal(entry->path, path);
+	}
+	assert_int_equal(files_reader_find(r, "z", 1, &entry, &e), ERR_OK);
+	assert_null(entry);
+	assert_int_equal(files_reader_find(r, "z", 1, &entry, &e), ERR_OK);
+	assert_null(entry);
+}
+
+static void finding_notices_a_cut_and_a_line_that_is_none(void **state)
+{
+	static const char *const cases[] = {
+	    "stowage files 2\nend 0\n",
+	    "stowage files 1\na f 644\nend 2\n",
+	    "stowage files 1\na f 644\nb f 644",
+	    "stowage files 1\na f 644\n",
+	    "stowage files 1\na f 644\nnonsense\nend 2\n",
+	    "stowage files 1\na f 644\nz\\9 f 644\nend 2\n",
+	    "stowage files 1\na f 644\nz x 644\nend 2\n",
+	    "stowage files 1\na f 644\n\nend 2\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		SCRATCH_CTX(ctx);
+		struct buf text = {.bytes = talloc_strdup(ctx, cases[i]), .len = strlen(cases[i])};
+		const struct files_entry *entry;
+		struct err e;
+
+		if (files_reader_find(read_in_pieces(ctx, &text, 1 + i), "z", 1, &entry, &e) != ERR_CORRUPT)
+			fail_msg("%s", cases[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +372,9 @@ int main(void)
 	    cmocka_unit_test(lines_look_as_the_header_says),
 	    cmocka_unit_test(a_document_cut_anywhere_is_corrupt),
 	    cmocka_unit_test(what_is_no_document_is_corrupt),
+	    cmocka_unit_test(finding_gives_what_reading_until_there_gives),
+	    cmocka_unit_test(large_documents_are_passed_over),
+	    cmocka_unit_test(finding_notices_a_cut_and_a_line_that_is_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,82 @@ static void stray_files_that_cannot_be_read_are_listed(void **state)
 	assert_string_equal(s.result->unparsed[1].about->evidence, "b");
 }
 
+/* Layers that hide one another's evidence in all ways, and evidence of all kinds. */
+static void add_hiding_layers(struct stack *s)
+{
+	add_layer(s, "a d 755\na/p f 644\na/q f 644\nb f 644\ndb f 644\netc/os-release f 644\n",
+	          DPKG("db", "old", "1") NPM("a/p", "ap", "1") NPM("a/q", "aq", "1") NPM("b", "b", "1")
+	              RELEASE("etc/os-release", "debian", "11"));
+	add_layer(s, "a/q w\nc f 644\ndb f 644\nl f 644\n",
+	          "{\"claims\":[\"b\"],\"evidence\":\"l\"}\n" DPKG("db", "new", "2") NPM("c", "c", "1"));
+	add_layer(s, "a d 755\na o\na/r f 644\netc/os-release f 644\n",
+	          NPM("a/r", "ar", "1") RELEASE("etc/os-release", "debian", "12"));
+	add_layer(s, "c d 755\nl w\nu f 644\n", "{\"unparsed\":\"x\",\"cataloger\":\"npm\",\"evidence\":\"u\"}\n");
+}
+
+static char *print_result(TALLOC_CTX *ctx, const struct image_result *r)
+{
+	char *text = talloc_asprintf(ctx, "%s %s\n", r->distribution.id, r->distribution.version_id);
+
+	for (size_t i = 0; i < r->package_count; i++) {
+		const struct image_package *p = &r->packages[i];
+
+		text = talloc_asprintf_append(text, "%s %zu %zu %s\n", p->purl, p->layer, p->evidence_count,
+		                              p->evidence[0]);
+	}
+	for (size_t i = 0; i < r->unparsed_count; i++)
+		text = talloc_asprintf_append(text, "? %s %zu\n", r->unparsed[i].about->evidence, r->unparsed[i].layer);
+	for (size_t i = 0; i < r->sight.count; i++)
+		text = talloc_asprintf_append(text, "%u ", r->sight.hidden_by[i]);
+	return text;
+}
+
+static void what_is_known_of_a_stack_serves_all_that_begin_like_it(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct stack s = {.ctx = ctx};
+	struct image_result *results[LAYERS + 1], *upon;
+
+	(void)state;
+	add_hiding_layers(&s);
+	for (size_t count = 0; count <= LAYERS; count++)
+		assert_int_equal(image_assemble(ctx, s.layers, count, &results[count], &s.e), ERR_OK);
+	for (size_t source = 0; source <= LAYERS; source++) {
+		for (size_t known = 0; known <= source; known++) {
+			struct image_sight sight = results[source]->sight;
+
+			sight.layers = known;
+			for (size_t count = known; count <= LAYERS; count++) {
+				struct image_layer layers[LAYERS];
+
+				memcpy(layers, s.layers, sizeof(layers));
+				for (size_t l = 0; l < known; l++) /* reading one would crash */
+					layers[l].files = (struct files_source){0};
+				assert_int_equal(image_assemble_upon(ctx, layers, count, &sight, &upon, &s.e), ERR_OK);
+				assert_string_equal(print_result(ctx, upon), print_result(ctx, results[count]));
+				assert_int_equal(upon->sight.layers, count);
+			}
+		}
+	}
+}
+
+static void what_is_known_of_other_documents_is_left_aside(void **state)
+{
+	static const uint16_t hidden_by[] = {1, 1, 1, 1, 1, 1, 1};
+	struct image_sight cases[] = {{2, 7, hidden_by}, {LAYERS + 1, 7, hidden_by}};
+	SCRATCH_CTX(ctx);
+	struct stack s = {.ctx = ctx};
+	struct image_result *upon;
+
+	(void)state;
+	add_hiding_layers(&s);
+	assert_int_equal(assemble(&s), ERR_OK);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(image_assemble_upon(ctx, s.layers, s.count, &cases[i], &upon, &s.e), ERR_OK);
+		assert_string_equal(print_result(ctx, upon), print_result(ctx, s.result));
+	}
+}
+
 static void purls_are_canonical(void **state)
 {
 	static const struct {
@@ -263,6 +339,8 @@ int main(void)
 	    cmocka_unit_test(the_distribution_is_found_through_links),
 	    cmocka_unit_test(a_visible_database_that_cannot_be_read_fails_the_image),
 	    cmocka_unit_test(stray_files_that_cannot_be_read_are_listed),
+	    cmocka_unit_test(what_is_known_of_a_stack_serves_all_that_begin_like_it),
+	    cmocka_unit_test(what_is_known_of_other_documents_is_left_aside),
 	    cmocka_unit_test(purls_are_canonical),
 	};
 

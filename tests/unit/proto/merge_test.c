@@ -142,6 +142,25 @@ static void layers_merge_as_unpacking_would(void **state)
 	}
 }
 
+/* All files and links of a case, as questions. */
+static size_t ask_all(const struct merge_case *c, struct merge_question *questions, char (*paths)[64])
+{
+	size_t count = 0;
+
+	for (size_t l = 0; l < LAYERS && c->layers[l]; l++) {
+		char type;
+
+		for (const char *at = c->layers[l]; sscanf(at, "%63s %c", paths[count], &type) == 2;
+		     at = strchr(at, '\n') + 1) {
+			if (type == 'f' || type == 'l') {
+				questions[count] = (struct merge_question){.path = paths[count], .layer = l};
+				count++;
+			}
+		}
+	}
+	return count;
+}
+
 /* The same table answers for merge_visible: each file of each layer is visible exactly if the merge shows it. */
 static void a_path_is_visible_where_the_merge_shows_it(void **state)
 {
@@ -149,28 +168,50 @@ static void a_path_is_visible_where_the_merge_shows_it(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct merge_question questions[64];
 		char paths[64][64], line[128];
-		size_t count = 0;
+		size_t count = ask_all(&cases[i], questions, paths);
 		struct stack s;
 		struct err e;
 
 		stack_init(&s, cases[i].layers);
-		for (size_t l = 0; l < s.count; l++) {
-			const char *at = cases[i].layers[l];
-			char type;
-
-			for (; sscanf(at, "%63s %c", paths[count], &type) == 2; at = strchr(at, '\n') + 1)
-				if (type == 'f' || type == 'l')
-					questions[count] = (struct merge_question){.path = paths[count], .layer = l},
-					count++;
-		}
-		assert_int_equal(merge_visible(s.layers, s.count, questions, count, &e), ERR_OK);
+		assert_int_equal(merge_visible(s.layers, s.count, 0, questions, count, &e), ERR_OK);
 		for (size_t q = 0; q < count; q++) {
 			bool shown;
 
 			snprintf(line, sizeof(line), "%zu %s ", questions[q].layer, questions[q].path);
 			shown = strstr(cases[i].shown, line) != NULL;
-			if (questions[q].visible != shown)
+			if ((questions[q].hidden_by == MERGE_VISIBLE) != shown)
 				fail_msg("%s: %s of layer %zu", cases[i].name, questions[q].path, questions[q].layer);
+		}
+		stack_release(&s);
+	}
+}
+
+/* And the answers of a stack are those of the stacks that it is the upper part of; there, its documents are not read.
+ */
+static void what_was_asked_of_a_stack_need_not_be_asked_again(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct merge_question whole[64], upon[64];
+		char paths[64][64];
+		size_t count = ask_all(&cases[i], whole, paths);
+		struct stack s;
+		struct err e;
+
+		stack_init(&s, cases[i].layers);
+		assert_int_equal(merge_visible(s.layers, s.count, 0, whole, count, &e), ERR_OK);
+		for (size_t known = 1; known <= s.count; known++) {
+			memcpy(upon, whole, sizeof(upon));
+			for (size_t q = 0; q < count; q++) /* as the stack of the lowest layers has it */
+				if (upon[q].layer >= known || upon[q].hidden_by >= known)
+					upon[q].hidden_by = upon[q].layer < known ? MERGE_VISIBLE : 0;
+			s.memory[known - 1] = (struct files_memory){.bytes = "no document\n", .len = 12};
+			if (merge_visible(s.layers, s.count, known, upon, count, &e) != ERR_OK)
+				fail_msg("%s upon %zu layers: %s", cases[i].name, known, e.text);
+			for (size_t q = 0; q < count; q++)
+				if (upon[q].hidden_by != whole[q].hidden_by)
+					fail_msg("%s upon %zu layers: %s of layer %zu", cases[i].name, known,
+					         upon[q].path, upon[q].layer);
 		}
 		stack_release(&s);
 	}
@@ -185,10 +226,10 @@ static void only_documents_above_the_question_are_read(void **state)
 
 	(void)state;
 	stack_init(&s, lines);
-	assert_int_equal(merge_visible(s.layers, s.count, questions, 2, &e), ERR_OK);
-	assert_false(questions[0].visible);
-	assert_true(questions[1].visible);
-	assert_int_equal(merge_visible(s.layers, s.count, questions, 0, &e), ERR_OK);
+	assert_int_equal(merge_visible(s.layers, s.count, 0, questions, 2, &e), ERR_OK);
+	assert_int_equal(questions[0].hidden_by, 2);
+	assert_int_equal(questions[1].hidden_by, MERGE_VISIBLE);
+	assert_int_equal(merge_visible(s.layers, s.count, 0, questions, 0, &e), ERR_OK);
 	stack_release(&s);
 }
 
@@ -205,8 +246,9 @@ static void a_bad_document_is_named(void **state)
 	stack_init(&s, lines);
 	assert_int_equal(merge_run(s.layers, s.count, print, &shown, &e), ERR_CORRUPT);
 	assert_non_null(strstr(e.text, "layer 1: files document: line 3 is out of order"));
-	assert_int_equal(merge_visible(s.layers, s.count, &question, 1, &e), ERR_CORRUPT);
-	assert_non_null(strstr(e.text, "layer 1"));
+	s.memory[1].len--;
+	assert_int_equal(merge_visible(s.layers, s.count, 0, &question, 1, &e), ERR_CORRUPT);
+	assert_non_null(strstr(e.text, "layer 1: files document: cut off"));
 	stack_release(&s);
 }
 
@@ -236,6 +278,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(layers_merge_as_unpacking_would),
 	    cmocka_unit_test(a_path_is_visible_where_the_merge_shows_it),
+	    cmocka_unit_test(what_was_asked_of_a_stack_need_not_be_asked_again),
 	    cmocka_unit_test(only_documents_above_the_question_are_read),
 	    cmocka_unit_test(a_bad_document_is_named),
 	    cmocka_unit_test(an_error_of_the_receiver_ends_the_merge),
