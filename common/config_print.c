@@ -87,7 +87,7 @@ static bool names_a_secret(const char *key)
 	size_t len = strlen(key);
 
 	return strstr(key, "secret") || strstr(key, "password") || strstr(key, "token") ||
-	       (len >= 3 && strcmp(key + len - 3, "key") == 0);
+	       (len >= 3 && strcmp(key + len - 3, "key") == 0) || (len >= 4 && strcmp(key + len - 4, "keys") == 0);
 }
 
 static void print_tree(const struct config_node *node, const char *key, int depth, struct buf *out)

@@ -87,6 +87,13 @@ void db_cleanup(struct db **db); /* CLEANUP(db_cleanup) struct db *db = NULL; */
 enum err_code db_query_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **rows, struct err *e, const char *sql,
                               bool binary, const struct db_param *params, size_t count) MUST_CHECK;
 
+/* As db_query for SQL that was put together for this one call: it is not prepared, and nothing is kept of it. */
+#define db_query_once(db, ctx, rows, e, sql, ...)                                                                      \
+	db_query_once_params((db), (ctx), (rows), (e), (sql), (const struct db_param[]){DB_NULL, ##__VA_ARGS__},       \
+	                     ARRAY_SIZE(((const struct db_param[]){DB_NULL, ##__VA_ARGS__})) - 1)
+enum err_code db_query_once_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **rows, struct err *e,
+                                   const char *sql, const struct db_param *params, size_t count) MUST_CHECK;
+
 size_t db_count(const struct db_rows *rows);
 size_t db_affected(const struct db_rows *rows); /* rows inserted, updated or deleted */
 bool db_is_null(const struct db_rows *rows, size_t row, size_t column);
@@ -102,8 +109,8 @@ enum err_code db_commit(struct db *db, struct err *e) MUST_CHECK;
 void db_rollback(struct db *db); /* no transaction: no effect */
 
 /* Runs body between BEGIN and COMMIT on a connection of its own (READ COMMITTED). On ERR_OK it is committed, otherwise
- * rolled back. A serialization failure, a deadlock or a connection lost before COMMIT runs body again (a few times): it
- * must have no effect but through db. */
+ * rolled back. A serialization failure, a deadlock, a table that is not there (any more) or a connection lost before
+ * COMMIT runs body again (a few times): it must have no effect but through db. */
 typedef enum err_code (*db_body)(struct db *db, void *arg, struct err *e);
 enum err_code db_transaction(struct db_pool *pool, db_body body, void *arg, struct err *e) MUST_CHECK;
 

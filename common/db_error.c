@@ -10,6 +10,7 @@ static const struct {
 } states[] = {
     {"40001", ERR_CONFLICT, .run_again = true}, /* serialization failure */
     {"40P01", ERR_CONFLICT, .run_again = true}, /* deadlock */
+    {"42P01", ERR_INTERNAL, .run_again = true}, /* no such table: dropped a moment ago, perhaps */
     {"23505", ERR_CONFLICT},                    /* unique */
     {"23503", ERR_CONFLICT},                    /* foreign key */
     {"23P01", ERR_CONFLICT},                    /* exclusion */

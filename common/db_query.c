@@ -231,6 +231,15 @@ static enum err_code execute(struct db *db, const char *sql, const struct argume
 	return code;
 }
 
+/* Takes over the result. */
+static void give(TALLOC_CTX *ctx, struct db_rows **rows, PGresult *result, bool binary)
+{
+	if (rows)
+		*rows = db_rows_new(ctx, result, binary);
+	else
+		PQclear(result);
+}
+
 enum err_code db_query_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **rows, struct err *e, const char *sql,
                               bool binary, const struct db_param *params, size_t count)
 {
@@ -256,9 +265,24 @@ enum err_code db_query_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **r
 			*e = failure;
 		return code;
 	}
-	if (rows)
-		*rows = db_rows_new(ctx, result, binary);
+	give(ctx, rows, result, binary);
+	return ERR_OK;
+}
+
+enum err_code db_query_once_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **rows, struct err *e,
+                                   const char *sql, const struct db_param *params, size_t count)
+{
+	SCRATCH_CTX(scratch);
+	struct arguments a = arguments_of(scratch, params, count);
+	PGresult *result = NULL;
+	enum err_code code;
+
+	TRY(db_check_usable(db, e));
+	code = finish(
+	    db, PQsendQueryParams(db->conn, sql, a.count, NULL, a.values, a.lengths, a.formats, 0), sql, &result, e);
+	if (code == ERR_OK)
+		give(ctx, rows, result, false);
 	else
 		PQclear(result);
-	return ERR_OK;
+	return code;
 }

@@ -11,7 +11,8 @@
 
 #define CONNECTIONS_MAX 16
 #define CONNECTION_SECONDS 5
-#define READY_MS 1000
+#define READY_MS 1000   /* "ready" is good for that long */
+#define NOT_READY_MS 50 /* and "not ready" for that: who starts a service waits for its end */
 #define STALE_MS 10000
 #define METRICS_MAX (4 * MIB)
 
@@ -33,6 +34,12 @@ struct answer {
 	struct buf body;
 };
 
+/* Under the lock. */
+static bool is_fresh(const struct http_status *s)
+{
+	return s->known && clock_monotonic_ms() - s->asked_ms < (s->ready == ERR_OK ? READY_MS : NOT_READY_MS);
+}
+
 /* Asks the service, or takes what was found lately; *reason is filled when it is not ready. */
 static enum err_code ask_ready(struct http_status *s, struct err *reason)
 {
@@ -42,7 +49,7 @@ static enum err_code ask_ready(struct http_status *s, struct err *reason)
 	pthread_mutex_lock(&s->lock);
 	while (s->asking && !s->known)
 		pthread_cond_wait(&s->answered, &s->lock);
-	if (!s->asking && (!s->known || clock_monotonic_ms() - s->asked_ms >= READY_MS)) {
+	if (!s->asking && !is_fresh(s)) {
 		s->asking = true;
 		pthread_mutex_unlock(&s->lock);
 		code = s->options.ready(s->options.arg, &found);

@@ -6,8 +6,9 @@
  *   /metrics  common/metrics.h in the Prometheus text format
  *
  * Everything else is 404, every method but GET and HEAD 405. Connections are few (16), short (5 s) and each has a
- * thread of its own, so that a ready() that blocks does not hold up /healthz. What ready() found is good for a second,
- * and while one thread asks, the others answer with what was found before.
+ * thread of its own, so that a ready() that blocks does not hold up /healthz. That ready() succeeded is good for a
+ * second, that it failed for a twentieth of one, and while one thread asks, the others answer with what was found
+ * before.
  */
 #ifndef COMMON_HTTP_STATUS_H
 #define COMMON_HTTP_STATUS_H

@@ -92,3 +92,19 @@ bool platform_matches(const struct platform *have, const struct platform *wish)
 		return false;
 	return !wish->variant[0] || strcmp(variant_of(have), variant_of(wish)) == 0;
 }
+
+static bool fits(const char *have, const char *wish)
+{
+	return !have[0] || !wish[0] || strcmp(have, wish) == 0;
+}
+
+enum err_code platform_check(const struct platform *have, const struct platform *wish, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+
+	if (fits(have->os, wish->os) && fits(have->architecture, wish->architecture) &&
+	    fits(have->variant, wish->variant))
+		return ERR_OK;
+	return ERR(e, ERR_NOT_FOUND, "no image for platform %s: the only one there is for %s",
+	           platform_print(ctx, wish), platform_print(ctx, have));
+}

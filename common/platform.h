@@ -27,4 +27,8 @@ char *platform_print(TALLOC_CTX *ctx, const struct platform *p);
  * unnamed variant of have is its architecture's usual one (arm64 v8, arm v7, amd64 v1). */
 bool platform_matches(const struct platform *have, const struct platform *wish);
 
+/* For an image that no index offers: have is what its configuration says. ERR_NOT_FOUND, with both, unless it fits the
+ * wish. What the configuration leaves out contradicts nothing: many are silent about the variant, some about all. */
+enum err_code platform_check(const struct platform *have, const struct platform *wish, struct err *e) MUST_CHECK;
+
 #endif

@@ -318,6 +318,15 @@ static int print_config(const struct config_option *options, const struct proces
 	return 0;
 }
 
+/* Only what goes wrong is logged: stdout is for the result. */
+static int check_and_end(TALLOC_CTX *ctx, const struct service *service, const struct process_config *config)
+{
+	struct db_options options = {.url = config->database_url, .application = service->name, .connections = 2};
+
+	log_setup(service->name, LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	return service->check(config, service->schema ? db_pool_new(ctx, &options) : NULL);
+}
+
 int process_main(const struct service *service, int argc, char **argv)
 {
 	SCRATCH_CTX(ctx);
@@ -346,5 +355,7 @@ int process_main(const struct service *service, int argc, char **argv)
 	}
 	if (command.verb == COMMAND_PRINT)
 		return print_config(options, config);
+	if (command.verb == COMMAND_CHECK)
+		return check_and_end(ctx, service, config);
 	return run(ctx, service, config);
 }

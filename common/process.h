@@ -1,11 +1,11 @@
 /*
  * process: how every service starts, serves and ends.
  *
- * process_main reads the command line (--config FILE, repeatable; --help; --version; --print-config), loads the
- * configuration, sets up logging, serves /healthz, /readyz and /metrics on its HTTP port, opens the database pool and
- * applies the service's migrations, calls service->start, starts the RPC server on its endpoints, and runs the libuv
- * loop until SIGTERM or SIGINT. A database that is not there yet is waited for, for a minute: containers start in any
- * order. Without --config the file is $STOWAGE_CONFIG, else /etc/stowage/stowage.yaml if it exists.
+ * process_main reads the command line (--config FILE, repeatable; --help; --version; --print-config; --check), loads
+ * the configuration, sets up logging, serves /healthz, /readyz and /metrics on its HTTP port, opens the database pool
+ * and applies the service's migrations, calls service->start, starts the RPC server on its endpoints, and runs the
+ * libuv loop until SIGTERM or SIGINT. A database that is not there yet is waited for, for a minute: containers start in
+ * any order. Without --config the file is $STOWAGE_CONFIG, else /etc/stowage/stowage.yaml if it exists.
  *
  * Then it drains: no new requests, those running are finished within the grace period, service->drain hands back what
  * the service itself holds, background work ends, and the process exits 0. A grace period that was not long enough, or
@@ -61,6 +61,11 @@ struct service {
 	void (*drain)(void *state);
 	void (*stop)(void *state);
 	enum err_code (*ready)(void *state, struct err *e);
+
+	/* Optional. --check: tries out what a configuration that is not in use yet names, prints one line of JSON on
+	 * stdout, and returns the exit status: 0, or 1 if something is not as it should be. db has not connected yet,
+	 * and need not be able to. */
+	int (*check)(const void *config, struct db_pool *db);
 };
 
 /* All options of a service: those above, then its own (may be NULL). section NULL: only what is outside any section,

@@ -51,7 +51,7 @@ struct process {
 };
 
 struct process_command {
-	enum { COMMAND_RUN, COMMAND_HELP, COMMAND_VERSION, COMMAND_PRINT } verb;
+	enum { COMMAND_RUN, COMMAND_HELP, COMMAND_VERSION, COMMAND_PRINT, COMMAND_CHECK } verb;
 	const char **files;
 	size_t file_count;
 };

@@ -132,6 +132,13 @@ static bool take_option(const struct service *service, int option, struct proces
 	case 'p':
 		command->verb = COMMAND_PRINT;
 		return true;
+	case 'k':
+		if (!service->check) {
+			fprintf(stderr, "%s: --check: this service has nothing to try out\n", service->name);
+			return false;
+		}
+		command->verb = COMMAND_CHECK;
+		return true;
 	default: /* getopt has said why */
 		fprintf(stderr, "%s: see %s --help\n", service->name, service->name);
 		return false;
@@ -142,11 +149,9 @@ bool process_parse_command(TALLOC_CTX *ctx, const struct service *service, int a
                            struct process_command *command)
 {
 	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'},
-	    {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'v'},
-	    {"print-config", no_argument, NULL, 'p'},
-	    {NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'v'},      {"print-config", no_argument, NULL, 'p'},
+	    {"check", no_argument, NULL, 'k'},        {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -176,10 +181,12 @@ void process_print_help(const struct service *service, const struct config_optio
 	               "  --config FILE   read FILE; may be given several times, later ones win. Without it:\n"
 	               "                  $STOWAGE_CONFIG, else %s\n"
 	               "  --print-config  print the configuration as it is understood, secrets masked\n"
+	               "%s"
 	               "  --version       print the version\n"
 	               "  --help          print this\n\n"
 	               "Options of the configuration file. A secret x may be given as x_file, the path of a file.\n\n",
-	               service->name, default_file);
+	               service->name, default_file,
+	               service->check ? "  --check         try out what the configuration names, and end\n" : "");
 	config_describe(options, &text);
 	fputs(buf_failed(&text) ? "" : text.bytes, stdout);
 	buf_release(&text);

@@ -13,6 +13,7 @@ struct fetched {
 	const char *bytes, *content_type;
 	size_t len;
 	enum manifest_kind kind;
+	bool platform_stated;
 };
 
 static int registry_destroy(struct registry *r)
@@ -143,6 +144,7 @@ static enum err_code descend(struct registry *r, TALLOC_CTX *ctx, const struct r
 	TRY(manifest_index_choose(&index, platform, &entry, e));
 	digest = digest_text(&entry->manifest.digest);
 	TRY(fetch(r, ctx, reference, digest.text, &entry->manifest.digest, patience, f, e));
+	f->platform_stated = entry->platform.os[0] != '\0';
 	if (f->len != entry->manifest.size)
 		return ERR(e, ERR_CORRUPT, "manifest %s has %zu bytes, the index says %llu", digest.text, f->len,
 		           (unsigned long long)entry->manifest.size);
@@ -168,6 +170,7 @@ static enum err_code resolve(struct registry *r, TALLOC_CTX *ctx, const struct r
 		TRY(descend(r, ctx, reference, platform, patience, &f, e));
 	}
 	image->manifest_digest = f.digest;
+	image->platform_stated = f.platform_stated;
 	image->manifest_bytes = f.bytes;
 	image->manifest_len = f.len;
 	return manifest_parse(ctx, f.bytes, f.len, &image->manifest, e);

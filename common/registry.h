@@ -55,6 +55,7 @@ struct registry_image {
 	struct digest digest;       /* of what the reference names: the index, or the manifest itself */
 	struct digest index_digest; /* none when the reference names a manifest */
 	struct digest manifest_digest;
+	bool platform_stated;       /* by the index: the wanted one; else only the configuration can say */
 	const char *manifest_bytes; /* exactly as received */
 	size_t manifest_len;
 	struct manifest manifest;
@@ -67,8 +68,8 @@ enum err_code registry_new(TALLOC_CTX *ctx, const char *host, const struct regis
 
 /*
  * Fetches the manifest that the reference names by digest or tag; of an index, the one for the platform (NULL:
- * platform_default). Results hang on ctx. That an image without an index has the wanted platform is not checked here:
- * its configuration says.
+ * platform_default). Results hang on ctx. Whether an image has the wanted platform of which no index says it is not
+ * checked here: see platform_check.
  */
 enum err_code registry_resolve(struct registry *r, TALLOC_CTX *ctx, const struct reference *reference,
                                const struct platform *platform, const struct patience *patience,

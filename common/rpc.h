@@ -76,7 +76,8 @@ enum err_code rpc_client_new(TALLOC_CTX *ctx, const struct rpc_client_options *o
                              struct err *e) MUST_CHECK;
 
 /*
- * Sends the request to a healthy endpoint and waits. An endpoint that does not answer within the attempt is pinged (for
+ * Sends the request to a healthy endpoint and waits. One that refuses the connection is passed over at once, one that
+ * cannot be reached after a fraction of a second. An endpoint that does not answer within the attempt is pinged (for
  * at most half an attempt, or a second): if it lives, the request is sent to it again under the same request id, which
  * joins the one that runs or fetches the kept reply, and has twice the time. If it does not, it is taken out, asked
  * back in by pings in the background, and the request goes to another one, again under the same id. So a handler may

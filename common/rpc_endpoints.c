@@ -159,7 +159,7 @@ const char *rpc_endpoint_address(const struct rpc_endpoint *ep)
 	return ep->address;
 }
 
-enum err_code rpc_endpoint_take_socket(struct rpc_endpoint *ep, struct transport_socket **out, struct err *e)
+static struct transport_socket *take_idle(struct rpc_endpoint *ep)
 {
 	struct transport_socket *socket = NULL;
 
@@ -167,16 +167,30 @@ enum err_code rpc_endpoint_take_socket(struct rpc_endpoint *ep, struct transport
 	if (ep->idle_count > 0)
 		socket = ep->idle[--ep->idle_count];
 	pthread_mutex_unlock(&ep->set->lock);
-	if (!socket)
-		return transport_connect(ep->address, RPC_FRAME_MAX, out, e);
-	*out = socket;
-	return ERR_OK;
+	return socket;
+}
+
+enum err_code rpc_endpoint_take_socket(struct rpc_endpoint *ep, struct transport_socket **out, struct err *e)
+{
+	for (;;) {
+		struct transport_socket *socket = take_idle(ep);
+
+		if (!socket)
+			return transport_connect(ep->address, RPC_FRAME_MAX, out, e);
+		if (!transport_is_refused(socket)) {
+			*out = socket;
+			return ERR_OK;
+		}
+		transport_close(socket); /* its peer has gone; a new one asks at once whether it is back */
+	}
 }
 
 void rpc_endpoint_give_socket(struct rpc_endpoint *ep, struct transport_socket *socket)
 {
+	bool refused = transport_is_refused(socket);
+
 	pthread_mutex_lock(&ep->set->lock);
-	if (ep->idle_count < ARRAY_SIZE(ep->idle)) {
+	if (!refused && ep->idle_count < ARRAY_SIZE(ep->idle)) {
 		ep->idle[ep->idle_count++] = socket;
 		socket = NULL;
 	}

@@ -42,6 +42,8 @@ size_t rpc_endpoints_count(const struct rpc_endpoints *set);
 size_t rpc_endpoints_out(struct rpc_endpoints *set); /* how many are out */
 
 const char *rpc_endpoint_address(const struct rpc_endpoint *ep);
+
+/* Taken is one that is connected or about to be; given back may be one that is neither, which is closed. */
 enum err_code rpc_endpoint_take_socket(struct rpc_endpoint *ep, struct transport_socket **out,
                                        struct err *e) MUST_CHECK;
 void rpc_endpoint_give_socket(struct rpc_endpoint *ep, struct transport_socket *socket);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define STOP_SLICE_MS 50
+#define REFUSED_SLICE_MS 16 /* at most, between looks whether a connection was refused; the first come sooner */
 
 static struct metric nonsense =
     METRIC_COUNTER("stowage_rpc_replies_unopened_total", "Replies that do not open or cannot be read.");
@@ -67,6 +68,22 @@ static bool stopped(const struct rpc_exchange *x)
 	return x->stop && atomic_load(x->stop);
 }
 
+/* Waits for a connection, but not for one that was refused: whoever is called next may be there. */
+static enum err_code send_sealed(const struct rpc_exchange *x, struct transport_socket *socket,
+                                 struct transport_message *sealed, struct err *e)
+{
+	int64_t until = clock_monotonic_ms() + x->connect_ms, slice = 1;
+
+	for (;;) {
+		int64_t left = until - clock_monotonic_ms();
+		enum err_code code = transport_send(socket, sealed, MIN(left, slice), e);
+
+		if (code == ERR_OK || left <= slice || stopped(x) || transport_is_refused(socket))
+			return code;
+		slice = MIN(slice * 2, REFUSED_SLICE_MS);
+	}
+}
+
 /* Waits in slices where somebody may want it to end early. */
 static enum err_code receive(const struct rpc_exchange *x, struct transport_socket *socket, struct transport_message *m,
                              struct err *e)
@@ -111,9 +128,9 @@ static enum rpc_outcome talk(struct rpc_endpoint *ep, struct transport_socket *s
 {
 	struct transport_message *m;
 
-	*code = transport_send(socket, sealed, x->connect_ms, e);
+	*code = send_sealed(x, socket, sealed, e);
 	if (*code != ERR_OK) {
-		rpc_endpoint_give_socket(ep, socket); /* it goes on connecting, for whoever takes it next */
+		rpc_endpoint_give_socket(ep, socket); /* it may go on connecting, for whoever takes it next */
 		return RPC_UNREACHED;
 	}
 	m = held_message(ctx);

@@ -19,7 +19,7 @@ struct rpc_exchange {
 	size_t body_len;
 	const void *payload;
 	size_t payload_len;
-	int64_t connect_ms, reply_ms; /* the most to wait for a peer, and then for its reply */
+	int64_t connect_ms, reply_ms; /* the most to wait for a connection that is being made, and then for a reply */
 	const atomic_bool *stop;      /* gives up soon after it turns true; may be NULL */
 };
 

@@ -330,6 +330,13 @@ static bool wait_for(int fd, int64_t wait_ms)
 	return poll(&watched, 1, (int)MIN(MAX(wait_ms, 0), INT32_MAX)) > 0;
 }
 
+bool transport_is_refused(const struct transport_socket *s)
+{
+	return nn_get_statistic(s->sock, NN_STAT_CURRENT_EP_ERRORS) > 0 &&
+	       nn_get_statistic(s->sock, NN_STAT_INPROGRESS_CONNECTIONS) == 0 &&
+	       nn_get_statistic(s->sock, NN_STAT_CURRENT_CONNECTIONS) == 0;
+}
+
 /* Which connection carries the request can be told only when there is one before it is sent. */
 enum err_code transport_send(struct transport_socket *s, struct transport_message *m, int64_t wait_ms, struct err *e)
 {

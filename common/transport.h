@@ -6,6 +6,8 @@
  *  - A cooked REQ socket sends again on its own whenever a connection breaks, and says nothing when there is no peer at
  *    all. Ours are raw: nothing is sent twice unless the caller does it, and "nobody there" is an answer. Peers that
  * use ordinary REQ sockets are served all the same.
+ *  - A connection that is refused is no error either: the socket tries again after a pause, and only its counters show
+ *    it. A new socket tries at once.
  *  - A message over NN_RCVMAXSIZE breaks the connection, without an error at either side. Who sends checks the size.
  *  - A socket that may use IPv6 and is told to connect to a literal IPv4 address ends the process by an assertion. Such
  *    an address gets a socket for IPv4 alone.
@@ -76,6 +78,10 @@ struct transport_socket;
  * has 512). */
 enum err_code transport_connect(const char *address, size_t message_max, struct transport_socket **out,
                                 struct err *e) MUST_CHECK;
+
+/* Whether the last try to connect failed, and no other one is under way: nobody listens there, or cannot be reached.
+ * The socket will try again; it is sooner to close it and make another. */
+bool transport_is_refused(const struct transport_socket *s);
 
 /* Takes the message over when it returns ERR_OK. ERR_UNAVAILABLE: no peer within wait_ms. */
 enum err_code transport_send(struct transport_socket *s, struct transport_message *m, int64_t wait_ms,

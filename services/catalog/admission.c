@@ -95,15 +95,7 @@ static enum err_code queue(struct db *db, const struct order *o, const struct im
 	             "UPDATE catalog.image SET source = $2, reference = coalesce($3, reference) WHERE id = $1",
 	             DB_NUMBER(image->id), DB_TEXT(image_source_text(o->source.source)), DB_TEXT(o->reference)));
 	admission->status = ANALYSIS_QUEUED;
-	return job_queue(db, image->id, o->account, &o->source, o->force, &admission->job, e);
-}
-
-static enum err_code join(struct db *db, const struct order *o, const struct job *live, TALLOC_CTX *ctx, struct err *e)
-{
-	if (o->force && live->state == JOB_QUEUED)
-		TRY(db_query(db, ctx, NULL, e, "UPDATE catalog.job SET force = true WHERE id = $1",
-		             DB_NUMBER(live->id)));
-	return ERR_OK;
+	return job_queue(db, image->id, o->account, &o->source, &admission->job, e);
 }
 
 enum err_code admit(struct db *db, const struct order *o, struct admission *admission, struct err *e)
@@ -121,7 +113,6 @@ enum err_code admit(struct db *db, const struct order *o, struct admission *admi
 	*admission = (struct admission){.image = image.id, .status = image.status};
 	if (image.job && (image.status == ANALYSIS_QUEUED || image.status == ANALYSIS_ANALYSING)) {
 		admission->job = image.job;
-		TRY(join(db, o, &live, ctx, e));
 		return drop_upload(db, o, image.job, ctx, e);
 	}
 	if (admission_is_needless(&image, o->force))

@@ -23,7 +23,7 @@ struct order {
 	const struct reference *tags; /* that name it from now on; those without a tag are passed over */
 	size_t tag_count;
 	const struct proto_map *annotations; /* replace those it has, unless empty */
-	bool force;
+	bool force; /* analyse again what was analysed; layers that are known are linked all the same */
 };
 
 struct admission {

@@ -63,7 +63,8 @@ static enum err_code place_order(struct rpc_call *call, const struct order *orde
 struct adding {
 	const char *account;
 	struct reference reference;
-	struct platform platform;
+	struct platform platform; /* wished for, or the default */
+	bool platform_wished;
 	const char *platform_text;
 	struct order order;
 };
@@ -74,7 +75,8 @@ static enum err_code read_request(struct rpc_call *call, const struct image_add_
 	a->account = catalog_account(call);
 	TRY(reference_parse(request->reference, &a->reference, e));
 	a->platform = platform_default();
-	if (request->platform && *request->platform)
+	a->platform_wished = request->platform && *request->platform;
+	if (a->platform_wished)
 		TRY(platform_parse(request->platform, &a->platform, e));
 	a->platform_text = platform_print(call->ctx, &a->platform);
 	a->order = (struct order){
@@ -89,6 +91,20 @@ static enum err_code read_request(struct rpc_call *call, const struct image_add_
 	return ERR_OK;
 }
 
+/* Whether this row is the image that is meant: an image whose platform nobody has looked at yet may not be. */
+static enum err_code check_known(const struct adding *a, const struct db_rows *rows, bool *known, struct err *e)
+{
+	struct platform have;
+
+	*known = true;
+	if (!a->platform_wished)
+		return ERR_OK;
+	*known = !db_is_null(rows, 0, 1) && platform_parse(db_text(rows, 0, 1), &have, NULL) == ERR_OK;
+	if (*known && platform_check(&have, &a->platform, e) != ERR_OK)
+		return err_wrap(e, "%.250s", a->order.reference);
+	return ERR_OK;
+}
+
 /* A digest that the catalog has seen needs no registry: it names the same image for ever. Of an index it is the image
  * that was chosen from it for this platform. */
 static enum err_code find_known(struct db *db, TALLOC_CTX *ctx, struct adding *a, bool *known, struct err *e)
@@ -99,13 +115,14 @@ static enum err_code find_known(struct db *db, TALLOC_CTX *ctx, struct adding *a
 	if (digest_is_none(&a->reference.digest))
 		return ERR_OK;
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT digest FROM catalog.image WHERE account = $1 AND digest = $2 UNION ALL"
-	             " SELECT digest FROM catalog.image WHERE account = $1 AND parent_digest = $2 AND platform = $3",
+	             "SELECT digest, platform FROM catalog.image WHERE account = $1 AND digest = $2 UNION ALL"
+	             " SELECT digest, platform FROM catalog.image WHERE account = $1 AND parent_digest = $2"
+	             " AND platform = $3",
 	             DB_TEXT(a->account), DB_DIGEST(&a->reference.digest), DB_TEXT(a->platform_text)));
-	*known = db_count(rows) > 0;
-	if (*known)
-		a->order.digest = db_digest(rows, 0, 0);
-	return ERR_OK;
+	if (db_count(rows) == 0)
+		return ERR_OK;
+	a->order.digest = db_digest(rows, 0, 0);
+	return check_known(a, rows, known, e);
 }
 
 static enum err_code look_up(struct rpc_call *call, struct adding *a, struct registry_access *access, bool *known,
@@ -122,6 +139,24 @@ static enum err_code look_up(struct rpc_call *call, struct adding *a, struct reg
 	                                 access, e);
 }
 
+/* An image that no index offers for the platform has to say itself that it is the wanted one. Here, and not in its
+ * analysis: the same digest may be wanted, rightly, by others. */
+static enum err_code check_platform(const struct adding *a, struct registry *registry, TALLOC_CTX *ctx,
+                                    const struct registry_image *image, const struct patience *patience, struct err *e)
+{
+	CLEANUP(buf_release) struct buf bytes = {0};
+	struct image_config config;
+
+	if (!a->platform_wished || image->platform_stated)
+		return ERR_OK;
+	TRY(registry_get_blob(registry, &a->reference, &image->manifest.config, IMAGE_CONFIG_SIZE_MAX, patience, &bytes,
+	                      e));
+	if (image_config_parse(ctx, bytes.bytes, bytes.len, image->manifest.layer_count, &config, e) != ERR_OK ||
+	    platform_check(&config.platform, &a->platform, e) != ERR_OK)
+		return err_wrap(e, "%.250s", a->order.reference);
+	return ERR_OK;
+}
+
 /* Asks the registry, and pins what it says. No database connection is held meanwhile. */
 static enum err_code resolve(struct rpc_call *call, struct adding *a, const struct registry_access *access,
                              struct err *e)
@@ -132,10 +167,11 @@ static enum err_code resolve(struct rpc_call *call, struct adding *a, const stru
 
 	TRY(registry_pool_get(catalog_of(call)->registries, call->ctx, a->reference.registry, access, &registry, e));
 	TRY(registry_resolve(registry, call->ctx, &a->reference, &a->platform, &patience, &found, e));
+	TRY(check_platform(a, registry, call->ctx, &found, &patience, e));
 	a->order.digest = found.manifest_digest;
 	a->order.parent_digest = found.index_digest;
-	/* Of a manifest without index the platform is known when its configuration was read. */
-	if (!digest_is_none(&found.index_digest))
+	/* Of an image that no index describes the platform is kept when its analysis has read its configuration. */
+	if (found.platform_stated)
 		a->order.platform = a->platform_text;
 	return ERR_OK;
 }

@@ -1,5 +1,6 @@
 /* Handlers that show images and take them out of the working set. */
 #include "proto/catalog_handlers.h"
+#include "services/catalog/account.h"
 #include "services/catalog/catalog.h"
 #include "services/catalog/detail.h"
 #include "services/catalog/job_read.h"
@@ -72,7 +73,9 @@ enum err_code handle_image_list(struct rpc_call *call, const struct image_list_r
 	CLEANUP(db_cleanup) struct db *db = NULL;
 
 	TRY(catalog_connect(call, &db, e));
-	return detail_list(db, call->ctx, catalog_account(call), request, reply, e);
+	TRY(detail_list(db, call->ctx, catalog_account(call), request, reply, e));
+	/* Whoever mistypes an account is not told that it has no images. */
+	return reply->items_count ? ERR_OK : account_check(db, catalog_account(call), e);
 }
 
 enum err_code handle_image_history(struct rpc_call *call, const struct image_history_request *request,

@@ -80,5 +80,5 @@ enum err_code handle_queue_stats(struct rpc_call *call, const struct queue_stats
 
 	(void)request;
 	TRY(catalog_connect(call, &db, e));
-	return job_read_stats(db, call->ctx, reply, e);
+	return job_read_stats(db, call->ctx, catalog_of(call)->settings, reply, e);
 }

@@ -8,6 +8,7 @@
 #include "services/catalog/layer.h"
 #include "services/catalog/result.h"
 #include "services/catalog/set_store.h"
+#include "services/catalog/worker.h"
 
 #include <inttypes.h>
 
@@ -39,11 +40,12 @@ static enum err_code lease(struct db *db, void *arg, struct err *e)
 	struct work *w = arg;
 	const struct job_lease_request *request = w->request;
 
-	return job_lease(db, w->ctx, w->c->settings, request->worker, w->request_id, &w->job, e);
+	TRY(job_lease(db, w->ctx, w->c->settings, request->worker, w->request_id, &w->job, e));
+	return w->job.id ? ERR_OK : worker_has_left(db, request->worker, &w->flag, e);
 }
 
-/* One look for work. Two replicas that got the same request may both find a job for it; one of them then conflicts, and
- * finds the other's lease when it looks again. */
+/* One look for work; w->flag: this worker shall get none any more. Two replicas that got the same request may both find
+ * a job for it; one of them then conflicts, and finds the other's lease when it looks again. */
 static enum err_code lease_once(struct work *w, struct err *e)
 {
 	enum err_code code = db_transaction(w->c->db, lease, w, e);
@@ -67,7 +69,7 @@ static enum err_code note_worker(struct rpc_call *call, const char *worker, stru
 	CLEANUP(db_cleanup) struct db *db = NULL;
 
 	TRY(catalog_connect(call, &db, e));
-	return job_note_worker(db, worker, e);
+	return worker_note(db, worker, e);
 }
 
 enum err_code handle_job_lease(struct rpc_call *call, const struct job_lease_request *request,
@@ -83,10 +85,28 @@ enum err_code handle_job_lease(struct rpc_call *call, const struct job_lease_req
 	do {
 		seen = hub_seen(w.c->hub);
 		code = lease_once(&w, e);
-	} while (code == ERR_OK && !w.job.id && hub_wait(w.c->hub, seen, until_ms));
+	} while (code == ERR_OK && !w.job.id && !w.flag && hub_wait(w.c->hub, seen, until_ms));
 	hub_let_go(w.c->hub);
 	TRY(code);
 	return w.job.id ? grant(call, &w, e) : ERR_OK;
+}
+
+static enum err_code leave(struct db *db, void *arg, struct err *e)
+{
+	struct work *w = arg;
+	const struct worker_leave_request *request = w->request;
+
+	return worker_leave(db, request->worker, e);
+}
+
+enum err_code handle_worker_leave(struct rpc_call *call, const struct worker_leave_request *request,
+                                  struct worker_leave_reply *reply, struct err *e)
+{
+	struct work w = work_of(call, request, reply);
+
+	TRY(db_transaction(w.c->db, leave, &w, e));
+	hub_announce(w.c->hub);
+	return ERR_OK;
 }
 
 static enum err_code renew(struct db *db, void *arg, struct err *e)

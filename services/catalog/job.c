@@ -8,8 +8,8 @@
 #define PRUNE_BATCH 1000
 
 #define SELECT_JOB                                                                                                     \
-	"SELECT j.id, j.image, j.token, j.lease_until, j.account, j.worker, i.digest, j.state, j.attempts, j.deaths,"  \
-	" j.force FROM catalog.job j JOIN catalog.image i ON i.id = j.image"
+	"SELECT j.id, j.image, j.token, j.lease_until, j.account, j.worker, i.digest, j.state, j.attempts, j.deaths"   \
+	" FROM catalog.job j JOIN catalog.image i ON i.id = j.image"
 
 /* ---- reading ---- */
 
@@ -26,7 +26,6 @@ static void read_row(const struct db_rows *rows, TALLOC_CTX *ctx, struct job *jo
 	    .state = job_state_value(db_text(rows, 0, 7)),
 	    .attempts = db_number(rows, 0, 8),
 	    .deaths = db_number(rows, 0, 9),
-	    .force = db_flag(rows, 0, 10),
 	};
 }
 
@@ -174,16 +173,15 @@ enum err_code job_change(struct db *db, struct job *job, const struct job_change
 	return event_add(db, &event, e);
 }
 
-enum err_code job_queue(struct db *db, int64_t image, const char *account, const struct job_source *source, bool force,
+enum err_code job_queue(struct db *db, int64_t image, const char *account, const struct job_source *source,
                         int64_t *job, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct db_rows *rows;
 
-	TRY(db_query(
-	    db, ctx, &rows, e,
-	    "INSERT INTO catalog.job (image, account, state, force) VALUES ($1, $2, 'queued', $3) RETURNING id",
-	    DB_NUMBER(image), DB_TEXT(account), DB_FLAG(force)));
+	TRY(db_query(db, ctx, &rows, e,
+	             "INSERT INTO catalog.job (image, account, state) VALUES ($1, $2, 'queued') RETURNING id",
+	             DB_NUMBER(image), DB_TEXT(account)));
 	*job = db_number(rows, 0, 0);
 	TRY(db_query(db, ctx, NULL, e,
 	             "INSERT INTO catalog.job_detail (job, source, reference, upload) VALUES ($1, $2, $3, $4)",

@@ -33,7 +33,6 @@ struct job {
 	struct digest digest;         /* of the image */
 	enum job_state state;
 	int64_t attempts, deaths;
-	bool force;
 };
 
 struct job_change {
@@ -56,7 +55,7 @@ struct job_source {
 };
 
 /* A new job, queued. ERR_CONFLICT when the image has a live one. */
-enum err_code job_queue(struct db *db, int64_t image, const char *account, const struct job_source *source, bool force,
+enum err_code job_queue(struct db *db, int64_t image, const char *account, const struct job_source *source,
                         int64_t *job, struct err *e) MUST_CHECK;
 
 /* account NULL: any. ERR_NOT_FOUND names the job. The locking form is for transactions. */

@@ -1,11 +1,11 @@
 #include "services/catalog/job_lease.h"
 
 #include "common/clock.h"
+#include "services/catalog/worker.h"
 
 #include <inttypes.h>
 
 #define REAP_BATCH 100
-#define SEEN_EVERY_MS 10000
 
 /* ---- leasing ---- */
 
@@ -76,11 +76,14 @@ enum err_code job_lease(struct db *db, TALLOC_CTX *ctx, const struct settings *s
                         const char *request, struct job *job, struct err *e)
 {
 	struct db_rows *accounts;
-	bool known;
+	bool known, left;
 
 	*job = (struct job){0};
 	TRY(find_request(db, ctx, request, job, &known, e));
 	if (known)
+		return ERR_OK;
+	TRY(worker_has_left(db, worker, &left, e));
+	if (left)
 		return ERR_OK;
 	TRY(accounts_in_order(db, ctx, &accounts, e));
 	for (size_t i = 0; i < db_count(accounts); i++) {
@@ -91,17 +94,6 @@ enum err_code job_lease(struct db *db, TALLOC_CTX *ctx, const struct settings *s
 			return take(db, ctx, settings, worker, request, id, job, e);
 	}
 	return ERR_OK;
-}
-
-enum err_code job_note_worker(struct db *db, const char *worker, struct err *e)
-{
-	SCRATCH_CTX(ctx);
-
-	return db_query(db, ctx, NULL, e,
-	                "INSERT INTO catalog.worker AS w (name, seen_at) VALUES ($1, catalog.now_ms())"
-	                " ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at"
-	                " WHERE w.seen_at < excluded.seen_at - $2::bigint",
-	                DB_TEXT(worker), DB_NUMBER(SEEN_EVERY_MS));
 }
 
 /* ---- while it is held ---- */

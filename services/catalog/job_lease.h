@@ -16,8 +16,8 @@
 
 #include "services/catalog/job.h"
 
-/* job->id is 0 when there is no work. ERR_CONFLICT: another replica just leased a job to this very request; once more,
- * in a new transaction, finds that lease. */
+/* job->id is 0 when there is no work, or the worker has left and did not get one before. ERR_CONFLICT: another replica
+ * just leased a job to this very request; once more, in a new transaction, finds that lease. */
 enum err_code job_lease(struct db *db, TALLOC_CTX *ctx, const struct settings *settings, const char *worker,
                         const char *request, struct job *job, struct err *e) MUST_CHECK;
 
@@ -34,8 +34,5 @@ enum err_code job_fail(struct db *db, const struct settings *settings, const str
 
 /* Takes a batch of expired leases back. *count: how many jobs changed. */
 enum err_code job_reap(struct db *db, const struct settings *settings, size_t *count, struct err *e) MUST_CHECK;
-
-/* Notes that this worker asks for work, for queue_stats. */
-enum err_code job_note_worker(struct db *db, const char *worker, struct err *e) MUST_CHECK;
 
 #endif

@@ -2,12 +2,11 @@
 
 #include "common/reference.h"
 #include "services/catalog/registry_credentials.h"
+#include "services/catalog/worker.h"
 
 #include <inttypes.h>
 
 #define PAGE 100
-#define SEEN_MS 60000
-#define WORKERS_MAX 1000
 
 #define SELECT_ITEM                                                                                                    \
 	"SELECT j.id, i.digest, j.state, j.account, j.worker, j.attempts, j.deaths, j.priority, j.queued_at,"          \
@@ -67,23 +66,8 @@ enum err_code job_read_list(struct db *db, TALLOC_CTX *ctx, const char *account,
 	return ERR_OK;
 }
 
-static enum err_code read_workers(struct db *db, TALLOC_CTX *ctx, struct proto_texts *workers, struct err *e)
-{
-	struct db_rows *rows;
-
-	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT name FROM catalog.worker WHERE seen_at > catalog.now_ms() - $1::bigint"
-	             " UNION SELECT worker FROM catalog.job WHERE state = 'leased' ORDER BY 1 LIMIT $2",
-	             DB_NUMBER(SEEN_MS), DB_NUMBER(WORKERS_MAX)));
-	workers->count = db_count(rows);
-	workers->items = talloc_zero_array(ctx, const char *, workers->count + 1);
-	ASSERT(workers->items);
-	for (size_t i = 0; i < workers->count; i++)
-		workers->items[i] = db_text(rows, i, 0);
-	return ERR_OK;
-}
-
-enum err_code job_read_stats(struct db *db, TALLOC_CTX *ctx, struct queue_stats_reply *reply, struct err *e)
+enum err_code job_read_stats(struct db *db, TALLOC_CTX *ctx, const struct settings *settings,
+                             struct queue_stats_reply *reply, struct err *e)
 {
 	struct db_rows *rows;
 
@@ -105,7 +89,7 @@ enum err_code job_read_stats(struct db *db, TALLOC_CTX *ctx, struct queue_stats_
 	    .oldest_ms = db_number(rows, 0, 4),
 	    .images = db_number(rows, 0, 5),
 	};
-	return read_workers(db, ctx, &reply->workers, e);
+	return worker_list(db, ctx, settings->lease_ms, &reply->workers, &reply->workers_count, e);
 }
 
 enum err_code job_read_progress(struct db *db, TALLOC_CTX *ctx, int64_t id, struct image_wait_reply *reply,
@@ -159,7 +143,6 @@ enum err_code job_read_grant(struct db *db, TALLOC_CTX *ctx, const struct vault 
 	    .source = image_source_value(db_text(rows, 0, 0)),
 	    .reference = db_text(rows, 0, 1),
 	    .upload = db_text(rows, 0, 2),
-	    .force = job->force,
 	    .attempts = job->attempts,
 	};
 	return reply->source == IMAGE_FROM_REGISTRY ? add_credentials(db, ctx, vault, reply, e) : ERR_OK;

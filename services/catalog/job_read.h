@@ -13,7 +13,8 @@ enum err_code job_read_item(struct db *db, TALLOC_CTX *ctx, const char *account,
 enum err_code job_read_list(struct db *db, TALLOC_CTX *ctx, const char *account, const struct job_list_request *request,
                             struct job_list_reply *reply, struct err *e) MUST_CHECK;
 
-enum err_code job_read_stats(struct db *db, TALLOC_CTX *ctx, struct queue_stats_reply *reply, struct err *e) MUST_CHECK;
+enum err_code job_read_stats(struct db *db, TALLOC_CTX *ctx, const struct settings *settings,
+                             struct queue_stats_reply *reply, struct err *e) MUST_CHECK;
 
 /* How far the job is; no effect on reply when there is no such job. */
 enum err_code job_read_progress(struct db *db, TALLOC_CTX *ctx, int64_t id, struct image_wait_reply *reply,

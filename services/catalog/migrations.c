@@ -178,12 +178,19 @@ static const char jobs_sql[] =
     " account text COLLATE \"C\" NOT NULL, bucket text NOT NULL, after text, PRIMARY KEY (account, bucket)"
     ");";
 
+/* Whether an analysis was asked for by force is nothing that its job needs to know. */
+static const char force_sql[] = "ALTER TABLE catalog.job DROP COLUMN force;";
+
+static const char leave_sql[] = "ALTER TABLE catalog.worker ADD COLUMN left_at bigint;";
+
 const struct db_migration catalog_migrations[] = {
     {1, "accounts, registries, events", accounts_sql},
     {2, "images and tags", images_sql},
     {3, "layers", layers_sql},
     {4, "packages and sets", packages_sql},
     {5, "jobs and uploads", jobs_sql},
+    {6, "jobs without force", force_sql},
+    {7, "workers that leave", leave_sql},
 };
 
 const size_t catalog_migration_count = ARRAY_SIZE(catalog_migrations);

@@ -8,8 +8,8 @@
 #include "services/catalog/layer.h"
 #include "services/catalog/set.h"
 #include "services/catalog/upload.h"
+#include "services/catalog/worker.h"
 
-#define WORKER_FORGET_MS (60LL * 60 * 1000)
 #define ROUNDS_MAX 1000 /* batches of one kind in one run */
 
 /* What one transaction of the sweep works with. */

@@ -162,7 +162,8 @@ static enum err_code adopt(struct store *s, struct slot *slot, const struct driv
 		slot_free(slot);
 		return code;
 	}
-	backends_init(s);
+	if (!s->backends)
+		backends_init(s);
 	add_slot(s, slot);
 	s->current = &slot->backend;
 	return ERR_OK;

@@ -37,7 +37,7 @@ struct backend {
 enum err_code backends_open(struct store *s, const struct driver *driver, const struct config_node *config,
                             struct err *e) MUST_CHECK;
 
-/* The same for a connection that somebody opened, and gives away. */
+/* The same for a connection that somebody opened, and gives away. A back end that was current stays open. */
 enum err_code backends_adopt(struct store *s, const struct driver *driver, struct driver_conn *conn,
                              const struct config_node *config, struct err *e) MUST_CHECK;
 

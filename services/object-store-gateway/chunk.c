@@ -2,6 +2,7 @@
 
 #include "services/object-store-gateway/sql_array.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- state ---- */
@@ -9,8 +10,9 @@
 static const struct {
 	enum chunk_state from, to;
 } moves[] = {
-    {CHUNK_WRITING, CHUNK_LIVE}, {CHUNK_WRITING, CHUNK_DELETING}, {CHUNK_LIVE, CHUNK_DELETING},
-    {CHUNK_LIVE, CHUNK_SPARE},   {CHUNK_SPARE, CHUNK_DELETING},   {CHUNK_DELETING, CHUNK_NONE},
+    {CHUNK_WRITING, CHUNK_LIVE},  {CHUNK_WRITING, CHUNK_DELETING}, {CHUNK_LIVE, CHUNK_DELETING},
+    {CHUNK_LIVE, CHUNK_SPARE},    {CHUNK_SPARE, CHUNK_DELETING},   {CHUNK_DELETING, CHUNK_NONE},
+    {CHUNK_WRITING, CHUNK_SPARE},
 };
 
 const char *chunk_state_text(enum chunk_state state)
@@ -59,7 +61,7 @@ enum err_code chunk_set_state(struct db *db, const int64_t *ids, size_t count, e
 
 struct chunk chunk_from_row(const struct db_rows *rows, size_t row, size_t column)
 {
-	return (struct chunk){
+	struct chunk chunk = {
 	    .id = db_number(rows, row, column),
 	    .sha256 = db_digest(rows, row, column + 1),
 	    .size = (size_t)db_number(rows, row, column + 2),
@@ -67,6 +69,11 @@ struct chunk chunk_from_row(const struct db_rows *rows, size_t row, size_t colum
 	    .zstd = strcmp(db_text(rows, row, column + 4), "zstd") == 0,
 	    .backend = db_number(rows, row, column + 5),
 	};
+	const char *key = db_text(rows, row, column + 6);
+
+	/* One that is longer is no key's, and cut it is none's either. */
+	snprintf(chunk.cipher_key, sizeof(chunk.cipher_key), "%s", key ? key : "");
+	return chunk;
 }
 
 bool chunk_is_live(struct store *s, const struct chunk *chunk)
@@ -101,8 +108,10 @@ static enum err_code look_up(struct db *db, TALLOC_CTX *ctx, const struct store 
 	    "SELECT w.sha256, c.id, c.suspect AND c.touched_at <= now() - $3::bigint * interval '1 millisecond'"
 	    " FROM (SELECT DISTINCT sha256 FROM unnest($2::bytea[]) AS u (sha256)) AS w"
 	    " LEFT JOIN LATERAL (SELECT id, suspect, touched_at FROM objects.chunk"
-	    "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' AND NOT damaged LIMIT 1) AS c ON true",
-	    DB_TEXT(s->name), DB_TEXT(sql_digests(ctx, sha256, count)), DB_NUMBER(s->grace_ms / TOUCH_PART));
+	    "   WHERE store = $1 AND sha256 = w.sha256 AND state = 'live' AND NOT damaged"
+	    "   AND (cipher_key IS NULL OR cipher_key = ANY ($4::text[])) LIMIT 1) AS c ON true",
+	    DB_TEXT(s->name), DB_TEXT(sql_digests(ctx, sha256, count)), DB_NUMBER(s->grace_ms / TOUCH_PART),
+	    DB_TEXT(keyring_sql(s->keys)));
 }
 
 /* What was not renewed in time is missing: asked again, after the renewal. */

@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "services/object-store-gateway/chunk.h"
+#include "services/object-store-gateway/chunk_cipher.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -19,7 +20,7 @@ void chunk_note_damage(struct store *s, const struct chunk *chunk, const struct 
 	LOG_ERROR("chunk damaged", LOG_ERR(e));
 	if (db_acquire(s->db, DB_WAIT_MS, &db, &ignored) != ERR_OK ||
 	    db_query(db, NULL, NULL, &ignored,
-	             "UPDATE objects.chunk SET damaged = true WHERE id = $1 AND state = 'live' AND NOT damaged",
+	             "UPDATE objects.chunk SET damaged = true WHERE id = $1 AND state IN ('live', 'spare') AND NOT damaged",
 	             DB_NUMBER(chunk->id)) != ERR_OK)
 		LOG_WARN("a damaged chunk could not be marked", LOG_ERR(&ignored));
 }
@@ -55,19 +56,54 @@ static enum err_code fetch(struct store *s, TALLOC_CTX *ctx, const struct chunk 
 	return code;
 }
 
+/* *len: of the bytes before they were encrypted. */
+static enum err_code check_sizes(struct store *s, const struct chunk *c, size_t *len, struct err *e)
+{
+	size_t overhead = *c->cipher_key ? AEAD_OVERHEAD : 0;
+
+	if (c->size == 0 || c->size > CHUNK_MAX || c->stored_size <= overhead || c->stored_size - overhead > CHUNK_MAX)
+		return damaged(s, c, "has a row with an impossible size", e);
+	*len = c->stored_size - overhead;
+	if (!c->zstd && *len != c->size)
+		return damaged(s, c, "has a row that contradicts itself", e);
+	return ERR_OK;
+}
+
+/* Asked before the bytes are: without the key they are of no use. */
+static enum err_code check_key(struct store *s, const struct chunk *c, struct err *e)
+{
+	if (*c->cipher_key && !keyring_find(s->keys, c->cipher_key))
+		return chunk_key_missing(s->name, &c->sha256, c->cipher_key, e);
+	return ERR_OK;
+}
+
+static enum err_code decrypt(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **stored, struct err *e)
+{
+	const struct chunk_binding binding = {s->name, c->cipher_key, &c->sha256, c->zstd};
+	void *plain = talloc_size(ctx, c->stored_size - AEAD_OVERHEAD);
+	enum err_code code;
+
+	ASSERT(plain);
+	code = chunk_unseal(s->keys, &binding, *stored, c->stored_size, plain, e);
+	talloc_free(*stored);
+	*stored = plain;
+	return code == ERR_CORRUPT ? damaged(s, c, "does not decrypt", e) : code;
+}
+
 enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
 {
 	void *stored, *content;
 	struct digest found;
+	size_t len;
 
-	if (c->size == 0 || c->size > CHUNK_MAX || c->stored_size == 0 || c->stored_size > CHUNK_MAX)
-		return damaged(s, c, "has a row with an impossible size", e);
-	if (!c->zstd && c->stored_size != c->size)
-		return damaged(s, c, "has a row that contradicts itself", e);
+	TRY(check_sizes(s, c, &len, e));
+	TRY(check_key(s, c, e));
 	TRY(fetch(s, ctx, c, &stored, e));
+	if (*c->cipher_key)
+		TRY(decrypt(s, ctx, c, &stored, e));
 	content = stored;
 	if (c->zstd) {
-		enum err_code code = zstd_decompress_block(ctx, stored, c->stored_size, c->size, &content, e);
+		enum err_code code = zstd_decompress_block(ctx, stored, len, c->size, &content, e);
 
 		talloc_free(stored);
 		if (code != ERR_OK)

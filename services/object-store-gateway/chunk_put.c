@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "services/object-store-gateway/chunk.h"
+#include "services/object-store-gateway/chunk_cipher.h"
 
 #include <string.h>
 
@@ -22,8 +23,9 @@ struct chunk_write {
 	const void *stored; /* what goes to the back end */
 	size_t stored_len;
 	bool zstd;
-	bool known;      /* result: it was there */
-	int64_t damaged; /* result: the number of a live row whose bytes are not what they were; 0: none */
+	const char *cipher_key; /* ID of the key that stored is encrypted with; NULL: it is not */
+	bool known;             /* result: it was there */
+	int64_t damaged;        /* result: the number of a live row whose bytes are of no use; 0: none */
 };
 
 static enum err_code compress(struct chunk_write *w, const void *bytes, struct err *e)
@@ -45,6 +47,25 @@ static enum err_code compress(struct chunk_write *w, const void *bytes, struct e
 	return ERR_OK;
 }
 
+static enum err_code encrypt(struct chunk_write *w, struct err *e)
+{
+	const struct store *s = w->store;
+	const struct chunk_binding binding = {s->name, keyring_current(s->keys), &w->sha256, w->zstd};
+	uint8_t *sealed;
+
+	if (!binding.key_id)
+		return ERR_OK;
+	sealed = talloc_size(w, w->stored_len + AEAD_OVERHEAD);
+	ASSERT(sealed);
+	TRY(chunk_seal(s->keys, &binding, w->stored, w->stored_len, sealed, e));
+	if (w->zstd)
+		talloc_free((void *)(uintptr_t)w->stored);
+	w->cipher_key = binding.key_id;
+	w->stored = sealed;
+	w->stored_len += AEAD_OVERHEAD;
+	return ERR_OK;
+}
+
 static enum err_code write_new(struct store *s, TALLOC_CTX *ctx, struct backend *to, const struct digest *sha256,
                                const void *bytes, size_t len, struct chunk_write **out, struct err *e)
 {
@@ -63,6 +84,7 @@ static enum err_code write_new(struct store *s, TALLOC_CTX *ctx, struct backend 
 	w->sha256 = *sha256;
 	w->len = len;
 	TRY(compress(w, bytes, e));
+	TRY(encrypt(w, e));
 	*out = w;
 	return ERR_OK;
 }
@@ -86,13 +108,16 @@ static enum err_code touch(struct db *db, struct chunk_write *w, struct err *e)
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT touched_at > now() - $3::bigint * interval '1 millisecond', damaged, id FROM objects.chunk"
+	             "SELECT touched_at > now() - $3::bigint * interval '1 millisecond',"
+	             " damaged OR (cipher_key IS NOT NULL AND cipher_key <> ALL ($4::text[])), id FROM objects.chunk"
 	             " WHERE store = $1 AND sha256 = $2 AND state = 'live'",
-	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->store->grace_ms / TOUCH_PART)));
+	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->store->grace_ms / TOUCH_PART),
+	             DB_TEXT(keyring_sql(w->store->keys))));
 	w->known = db_count(rows) == 1;
 	w->damaged = w->known && db_flag(rows, 0, 1) ? db_number(rows, 0, 2) : 0;
 	if (w->damaged)
-		return ERR(e, ERR_CORRUPT, "%s: chunk %s is damaged", w->store->name, digest_text(&w->sha256).text);
+		return ERR(e, ERR_CORRUPT, "%s: chunk %s is damaged, or its key is not configured", w->store->name,
+		           digest_text(&w->sha256).text);
 	if (!w->known || db_flag(rows, 0, 0))
 		return ERR_OK;
 	TRY(db_query(db, ctx, &rows, e,
@@ -113,11 +138,11 @@ static enum err_code insert_live(struct db *db, struct chunk_write *w, int64_t *
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
-	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, state)"
-	             " VALUES ($1, $2, $3, $4, $5, $6, 'live')"
+	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, cipher_key, state)"
+	             " VALUES ($1, $2, $3, $4, $5, $6, $7, 'live')"
 	             " ON CONFLICT (store, sha256) WHERE state = 'live' DO NOTHING RETURNING id",
 	             DB_TEXT(s->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
-	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id)));
+	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id), DB_TEXT(w->cipher_key)));
 	w->known = db_count(rows) == 0;
 	if (w->known)
 		return ERR_OK;
@@ -157,10 +182,10 @@ static enum err_code insert_writing(struct db *db, const struct chunk_write *w, 
 	struct db_rows *rows;
 
 	TRY(db_query(db, ctx, &rows, e,
-	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, state)"
-	             " VALUES ($1, $2, $3, $4, $5, $6, 'writing') RETURNING id",
+	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, cipher_key, state)"
+	             " VALUES ($1, $2, $3, $4, $5, $6, $7, 'writing') RETURNING id",
 	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
-	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id)));
+	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id), DB_TEXT(w->cipher_key)));
 	*at = (struct location){w->sha256, db_number(rows, 0, 0)};
 	return ERR_OK;
 }
@@ -237,6 +262,8 @@ static enum err_code read_back(const struct chunk_write *w, TALLOC_CTX *ctx, con
 }
 
 struct replacement {
+	const struct store *store;
+	const struct digest *sha256;
 	int64_t old, fresh;
 	enum chunk_state end;
 	bool done, lost;
@@ -268,17 +295,42 @@ static enum err_code replace_body(struct db *db, void *arg, struct err *e)
 	                DB_FLAG(db_flag(rows, 0, 0)));
 }
 
-enum err_code chunk_rewrite(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
-                            enum chunk_state end, bool *done, struct err *e)
+/* The live row is held, too: a sweep that takes the content takes the spare copies that it finds then, and must not
+ * miss the one that is made here. */
+static enum err_code replace_spare_body(struct db *db, void *arg, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	struct replacement r = {.old = old->id, .end = end};
+	struct replacement *r = arg;
+	struct chunk_moved moved = {0};
+	struct db_rows *rows;
+
+	r->done = r->lost = false;
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT id FROM objects.chunk WHERE store = $1 AND sha256 = $2 AND state = 'live'"
+	             " FOR NO KEY UPDATE",
+	             DB_TEXT(r->store->name), DB_DIGEST(r->sha256)));
+	if (db_count(rows))
+		TRY(chunk_set_state(db, &r->old, 1, CHUNK_SPARE, CHUNK_DELETING, &moved, e));
+	if (!moved.rows)
+		return chunk_set_state(db, &r->fresh, 1, CHUNK_WRITING, CHUNK_DELETING, &moved, e);
+	TRY(chunk_set_state(db, &r->fresh, 1, CHUNK_WRITING, CHUNK_SPARE, &moved, e));
+	r->done = moved.rows == 1;
+	r->lost = !r->done;
+	return r->lost ? ERR(e, ERR_UNAVAILABLE, "the sweep took the new copy for abandoned") : ERR_OK;
+}
+
+static enum err_code rewrite(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
+                             db_body replace, struct replacement *r, struct err *e)
+{
+	SCRATCH_CTX(ctx);
 	struct chunk_write *w;
 	struct location at;
 	enum err_code code;
 	struct db *db;
 
-	*done = false;
+	r->store = s;
+	r->sha256 = &old->sha256;
+	r->old = old->id;
 	TRY(write_new(s, ctx, to, &old->sha256, bytes, old->size, &w, e));
 	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
 	code = insert_writing(db, w, &at, e);
@@ -289,12 +341,30 @@ enum err_code chunk_rewrite(struct store *s, const struct chunk *old, const void
 	FAULT_POINT("rewrite-after-backend");
 	TRY(read_back(w, ctx, &at, e));
 	FAULT_POINT("rewrite-after-check");
-	r.fresh = at.number;
-	code = db_transaction(s->db, replace_body, &r, e);
+	r->fresh = at.number;
+	code = db_transaction(s->db, replace, r, e);
 	FAULT_POINT("rewrite-after-replace");
-	if (r.lost)
-		return took_too_long(w, &at, e);
-	*done = code == ERR_OK && r.done;
+	r->done = code == ERR_OK && r->done;
+	return r->lost ? took_too_long(w, &at, e) : code;
+}
+
+enum err_code chunk_rewrite(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
+                            enum chunk_state end, bool *done, struct err *e)
+{
+	struct replacement r = {.end = end};
+	enum err_code code = rewrite(s, old, bytes, to, replace_body, &r, e);
+
+	*done = r.done;
+	return code;
+}
+
+enum err_code chunk_rewrite_spare(struct store *s, const struct chunk *old, const void *bytes, struct backend *to,
+                                  bool *done, struct err *e)
+{
+	struct replacement r = {0};
+	enum err_code code = rewrite(s, old, bytes, to, replace_spare_body, &r, e);
+
+	*done = r.done;
 	return code;
 }
 
@@ -309,7 +379,7 @@ static enum err_code mend(const struct chunk_write *w, const void *bytes, struct
 	TRY(chunk_rewrite(w->store, &old, bytes, w->store->current, CHUNK_DELETING, &done, e));
 	if (done) {
 		metric_add(&mended_total, 1);
-		LOG_INFO("damaged chunk replaced by a put", LOG_TEXT("store", w->store->name),
+		LOG_INFO("chunk that was damaged or without its key replaced by a put", LOG_TEXT("store", w->store->name),
 		         LOG_TEXT("chunk", digest_text(&w->sha256).text));
 	}
 	return ERR_OK;

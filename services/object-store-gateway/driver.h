@@ -18,7 +18,8 @@
 #include "common/db.h"
 #include "common/digest.h"
 
-#define CHUNK_MAX ((size_t)(4 * MIB)) /* bytes of a chunk, before and after compression */
+#define CHUNK_MAX ((size_t)(4 * MIB)) /* bytes of a chunk's content */
+#define STORED_MAX (CHUNK_MAX + 28)   /* that a back end gets for it: a cipher adds a nonce and a tag */
 
 struct driver_conn; /* the driver's own state; one for each configured back end */
 
@@ -31,6 +32,23 @@ struct driver_setup {
 	const char *store;                /* "object_store": drivers whose back end is shared keep stores apart by it */
 	const struct config_node *config; /* storage_driver.config; NULL if absent */
 	struct db_pool *db;               /* the service's own, for the driver that keeps chunks there */
+};
+
+/* What compact should do. */
+struct compact_order {
+	int64_t percent;   /* filled less than that is sparse; 0: nothing is, only what was begun is gone on with */
+	int64_t before_ms; /* what was not measured since then (Unix milliseconds, the database's clock) is now */
+	int64_t until_ms;  /* clock_monotonic_ms(): begin nothing after that */
+	bool gentle;       /* rest as long as you work */
+};
+
+/* What it did. */
+struct compaction {
+	int64_t moved_rows, moved_bytes;
+	int64_t dropped, freed_bytes; /* tables or files, and what they held */
+	int64_t held_bytes;           /* by all that are there now */
+	bool more;                    /* there is more to do */
+	bool waiting;                 /* for somebody who uses it: a pause is in place */
 };
 
 struct driver {
@@ -46,9 +64,9 @@ struct driver {
 	 * every other place, at each start and with each way to log in. Lives as long as the connection. */
 	const char *(*identity)(struct driver_conn *conn);
 
-	/* Required. Durable when it returns ERR_OK; a get does not see half of it when it does not. bytes stay the
-	 * caller's. Repeating it is success. ERR_EXHAUSTED: no space. ERR_UNAVAILABLE, ERR_DEADLINE: may be repeated.
-	 */
+	/* Required. 1 to STORED_MAX bytes. Durable when it returns ERR_OK; a get does not see half of it when it does
+	 * not. bytes stay the caller's. Repeating it is success. ERR_EXHAUSTED: no space. ERR_UNAVAILABLE,
+	 * ERR_DEADLINE: may be repeated. */
 	enum err_code (*put)(struct driver_conn *conn, const struct location *at, const void *bytes, size_t len,
 	                     struct err *e);
 
@@ -68,6 +86,9 @@ struct driver {
 	/* Required. No call is under way. */
 	void (*close)(struct driver_conn *conn);
 
+	/* A list may still show what was removed, and lack what was put: who must know asks with get. */
+	bool lists_late;
+
 	/* Optional. Reachable right now? For /readyz. */
 	enum err_code (*ping)(struct driver_conn *conn, struct err *e);
 
@@ -75,6 +96,12 @@ struct driver {
 	 * that row and bytes appear together and no intent has to be recorded before. */
 	enum err_code (*put_within)(struct driver_conn *conn, struct db *db, const struct location *at,
 	                            const void *bytes, size_t len, struct err *e);
+
+	/* Optional, of drivers whose removals leave gaps: gives the gaps back to the system while everything else goes
+	 * on. Each step stands alone; whatever ends it, the next call goes on from there. An error: of what could not be
+	 * compacted, after everything else was. */
+	enum err_code (*compact)(struct driver_conn *conn, const struct compact_order *order, struct compaction *done,
+	                         struct err *e);
 };
 
 /* NULL: no driver of this name. */

@@ -2,6 +2,43 @@
 
 #include "services/object-store-gateway/backend.h"
 #include "services/object-store-gateway/gc.h"
+#include "services/object-store-gateway/scrub.h"
+#include "services/object-store-gateway/transfer.h"
+
+#define MIGRATE_LOOK_MS 5000
+
+/* A thread for each store: a migration may take days. */
+static void migrate_working(struct process *process, void *state)
+{
+	struct gateway *g = state;
+
+	(void)process;
+	transfer_run(g, &g->stores[0]);
+}
+
+static void migrate_archive(struct process *process, void *state)
+{
+	struct gateway *g = state;
+
+	(void)process;
+	transfer_run(g, &g->stores[1]);
+}
+
+static void scrub_working(struct process *process, void *state)
+{
+	struct gateway *g = state;
+
+	(void)process;
+	scrub_run(g, &g->stores[0]);
+}
+
+static void scrub_archive(struct process *process, void *state)
+{
+	struct gateway *g = state;
+
+	(void)process;
+	scrub_run(g, &g->stores[1]);
+}
 
 enum err_code gateway_start(struct process *process, void *state, struct err *e)
 {
@@ -13,6 +50,10 @@ enum err_code gateway_start(struct process *process, void *state, struct err *e)
 	g->db = process_db(process);
 	TRY(stores_open(g, e));
 	process_every(process, "gc", g->settings->gc_interval_ms, gc_task);
+	process_every(process, TRANSFER_TASK "object_store", MIGRATE_LOOK_MS, migrate_working);
+	process_every(process, TRANSFER_TASK "analysis_archive", MIGRATE_LOOK_MS, migrate_archive);
+	process_every(process, "scrub object_store", SCRUB_LOOK_MS, scrub_working);
+	process_every(process, "scrub analysis_archive", SCRUB_LOOK_MS, scrub_archive);
 	return ERR_OK;
 }
 

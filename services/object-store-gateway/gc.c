@@ -5,7 +5,6 @@
 #include "common/metrics.h"
 #include "services/object-store-gateway/sql_array.h"
 
-#define LEASE_MS 60000
 #define BACKENDS_MAX 64 /* swept in one batch */
 
 static struct metric removed_total = METRIC_COUNTER("stowage_chunk_removed_total", "Chunks that the sweep removed.");
@@ -207,7 +206,7 @@ static enum err_code sweep_store(struct gateway *g, struct store *s, struct err 
 	while (result.more && !process_draining(g->process)) {
 		bool mine;
 
-		TRY(db_lease(g->db, "objects", "gc", process_instance(g->process), LEASE_MS, &mine, e));
+		TRY(db_lease(g->db, "objects", "gc", process_instance(g->process), g->settings->lease_ms, &mine, e));
 		if (!mine)
 			break;
 		TRY(gc_run(s, s->grace_ms, g->settings->gc_batch, &result, e));

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define OBJECTS_SHOWN 100 /* that a damaged chunk affects */
+#define BACKENDS_SHOWN 64
 
 enum err_code handle_store_list(struct rpc_call *call, const struct store_list_request *request,
                                 struct store_list_reply *reply, struct err *e)
@@ -21,6 +21,7 @@ enum err_code handle_store_list(struct rpc_call *call, const struct store_list_r
 		    .driver = g->stores[i].current->driver->name,
 		    .compression = g->stores[i].compress,
 		    .same_as_object_store = g->stores[i].same_as_object_store,
+		    .cipher_key = keyring_current(g->stores[i].keys),
 		};
 	return ERR_OK;
 }
@@ -33,14 +34,20 @@ static enum err_code count_objects(struct db *db, struct rpc_call *call, const s
 	struct db_rows *rows;
 
 	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT account, bucket, count(*), sum(size)::bigint FROM objects.object WHERE store = $1"
-	             " GROUP BY account, bucket ORDER BY account, bucket",
+	             "SELECT account, bucket, o.objects, o.bytes, coalesce(c.bytes, 0), coalesce(c.stored, 0) FROM"
+	             " (SELECT account, bucket, count(*) AS objects, sum(size)::bigint AS bytes FROM objects.object"
+	             "   WHERE store = $1 GROUP BY account, bucket) AS o LEFT JOIN"
+	             " (SELECT account, bucket, sum(size)::bigint AS bytes, sum(stored_size)::bigint AS stored FROM"
+	             "   (SELECT DISTINCT o.account, o.bucket, c.id, c.size, c.stored_size FROM objects.object o"
+	             "     JOIN objects.object_chunk oc ON oc.object = o.id JOIN objects.chunk c ON c.id = oc.chunk"
+	             "     WHERE o.store = $1) AS d GROUP BY account, bucket) AS c USING (account, bucket)"
+	             " ORDER BY account, bucket",
 	             DB_TEXT(s->name)));
 	reply->buckets = talloc_zero_array(call->ctx, struct bucket_usage, db_count(rows) + 1);
 	ASSERT(reply->buckets);
 	for (size_t i = 0; i < db_count(rows); i++) {
-		struct bucket_usage usage = {db_text(rows, i, 0), db_text(rows, i, 1), db_number(rows, i, 2),
-		                             db_number(rows, i, 3)};
+		struct bucket_usage usage = {db_text(rows, i, 0),   db_text(rows, i, 1),   db_number(rows, i, 2),
+		                             db_number(rows, i, 3), db_number(rows, i, 4), db_number(rows, i, 5)};
 
 		reply->objects += usage.objects;
 		reply->logical_bytes += usage.bytes;
@@ -56,13 +63,15 @@ static enum err_code count_chunks(struct db *db, struct rpc_call *call, const st
 	struct db_rows *rows;
 
 	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT b.name, b.driver, c.codec, count(*), sum(c.size)::bigint, sum(c.stored_size)::bigint"
+	             "SELECT b.name, b.driver, c.codec, count(*), sum(c.size)::bigint, sum(c.stored_size)::bigint,"
+	             " c.cipher_key"
 	             " FROM objects.chunk c JOIN objects.backend b ON b.id = c.backend"
-	             " WHERE c.store = $1 AND c.state = 'live' GROUP BY b.name, b.driver, c.codec ORDER BY 1, 3",
+	             " WHERE c.store = $1 AND c.state = 'live' GROUP BY b.name, b.driver, c.codec, c.cipher_key"
+	             " ORDER BY 1, 3, c.cipher_key NULLS FIRST",
 	             DB_TEXT(s->name)));
 	reply->backends = talloc_zero_array(call->ctx, struct backend_usage, db_count(rows) + 1);
 	ASSERT(reply->backends);
-	for (size_t i = 0; i < db_count(rows) && i < 64; i++) {
+	for (size_t i = 0; i < db_count(rows); i++) {
 		struct backend_usage usage = {
 		    .backend = db_text(rows, i, 0),
 		    .driver = db_text(rows, i, 1),
@@ -70,12 +79,14 @@ static enum err_code count_chunks(struct db *db, struct rpc_call *call, const st
 		    .chunks = db_number(rows, i, 3),
 		    .bytes = db_number(rows, i, 4),
 		    .stored_bytes = db_number(rows, i, 5),
+		    .cipher_key = db_text(rows, i, 6),
 		};
 
 		reply->chunks += usage.chunks;
 		reply->chunk_bytes += usage.bytes;
 		reply->stored_bytes += usage.stored_bytes;
-		reply->backends[reply->backends_count++] = usage;
+		if (reply->backends_count < BACKENDS_SHOWN)
+			reply->backends[reply->backends_count++] = usage;
 	}
 	TRY(db_query(db, call->ctx, &rows, e,
 	             "SELECT count(*) FROM objects.chunk c WHERE store = $1 AND state = 'live' AND suspect"
@@ -113,82 +124,5 @@ enum err_code handle_store_gc(struct rpc_call *call, const struct store_gc_reque
 	reply->removed = result.removed;
 	reply->freed_bytes = result.freed_bytes;
 	reply->more = result.more;
-	return ERR_OK;
-}
-
-/* ---- reading back ---- */
-
-static enum err_code affected_objects(struct rpc_call *call, struct store *s, const struct chunk *chunk,
-                                      struct proto_texts *objects, struct err *e)
-{
-	CLEANUP(db_cleanup) struct db *db = NULL;
-	struct db_rows *rows;
-
-	TRY(db_acquire(s->db, rpc_time_left(call), &db, e));
-	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT DISTINCT o.account || '/' || o.bucket || '/' || o.key FROM objects.object_chunk oc"
-	             " JOIN objects.object o ON o.id = oc.object WHERE oc.chunk = $1 ORDER BY 1 LIMIT $2",
-	             DB_NUMBER(chunk->id), DB_NUMBER(OBJECTS_SHOWN)));
-	objects->items = talloc_zero_array(call->ctx, const char *, db_count(rows) + 1);
-	ASSERT(objects->items);
-	for (size_t i = 0; i < db_count(rows); i++)
-		objects->items[objects->count++] = db_text(rows, i, 0);
-	return ERR_OK;
-}
-
-static enum err_code check_chunk(struct rpc_call *call, struct store *s, const struct chunk *chunk,
-                                 struct store_verify_reply *reply, struct err *e)
-{
-	SCRATCH_CTX(ctx);
-	struct damaged_chunk *damaged = &reply->damaged[reply->damaged_count];
-	struct err why;
-	void *bytes;
-
-	if (chunk_get(s, ctx, chunk, &bytes, &why) == ERR_OK)
-		return ERR_OK;
-	if (why.code != ERR_CORRUPT)
-		return ERR(e, why.code, "%s", why.text);
-	if (!chunk_is_live(s, chunk)) /* the sweep took it while we looked */
-		return ERR_OK;
-	chunk_note_damage(s, chunk, &why);
-	damaged->sha256 = chunk->sha256;
-	damaged->reason = talloc_strndup(call->ctx, why.text, 500);
-	TRY(affected_objects(call, s, chunk, &damaged->objects, e));
-	reply->damaged_count++;
-	return ERR_OK;
-}
-
-enum err_code handle_store_verify(struct rpc_call *call, const struct store_verify_request *request,
-                                  struct store_verify_reply *reply, struct err *e)
-{
-	CLEANUP(db_cleanup) struct db *db = NULL;
-	int64_t limit = request->limit ? request->limit : 1000;
-	struct store *store;
-	struct db_rows *rows;
-
-	TRY(store_find(call->service, request->store, &store, e));
-	TRY(db_acquire(store->db, rpc_time_left(call), &db, e));
-	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT " CHUNK_COLUMNS " FROM objects.chunk c WHERE store = $1 AND state = 'live' AND sha256 > $2"
-	             " ORDER BY sha256 LIMIT $3",
-	             DB_TEXT(store->name), DB_DIGEST(&request->after), DB_NUMBER(limit)));
-	db_release(db);
-	db = NULL;
-	reply->damaged = talloc_zero_array(call->ctx, struct damaged_chunk, db_count(rows) + 1);
-	ASSERT(reply->damaged);
-	for (size_t i = 0; i < db_count(rows); i++) {
-		struct chunk chunk = chunk_from_row(rows, i, 0);
-
-		/* What fits into the deadline: the caller goes on after the last. */
-		if (i > 0 && rpc_time_left(call) < 2000) {
-			reply->more = true;
-			return ERR_OK;
-		}
-		TRY(check_chunk(call, store, &chunk, reply, e));
-		reply->checked++;
-		reply->bytes += (int64_t)chunk.size;
-		reply->last = chunk.sha256;
-	}
-	reply->more = db_count(rows) == (size_t)limit;
 	return ERR_OK;
 }

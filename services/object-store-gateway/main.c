@@ -19,6 +19,7 @@ int main(int argc, char **argv)
 	    .start = gateway_start,
 	    .ready = gateway_ready,
 	    .stop = gateway_stop,
+	    .check = gateway_check,
 	};
 
 	return process_main(&service, argc, argv);

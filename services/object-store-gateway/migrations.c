@@ -87,9 +87,102 @@ static const char add_backends[] =
     "CREATE INDEX chunk_spare ON objects.chunk (store, sha256) WHERE state = 'spare';"
     "CREATE INDEX chunk_damaged ON objects.chunk (store, id) WHERE damaged;";
 
+/*
+ * transfer          Migrations from one back end to another: transfer.h. One of a store runs at a time.
+ * transfer_failure  Chunks that the last pass of a transfer could not move, and why; the first thousand of them.
+ */
+static const char add_transfers[] =
+    "CREATE TABLE objects.transfer ("
+    "  id bigserial PRIMARY KEY,"
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  source bigint NOT NULL REFERENCES objects.backend (id),"
+    "  target bigint NOT NULL REFERENCES objects.backend (id),"
+    "  rate bigint NOT NULL,"
+    "  keep_source boolean NOT NULL,"
+    "  state text NOT NULL CHECK (state IN ('running', 'stopped', 'done', 'failed')),"
+    "  position bigint NOT NULL DEFAULT 0,"
+    "  pass_moved bigint NOT NULL DEFAULT 0,"
+    "  chunks bigint NOT NULL,"
+    "  bytes bigint NOT NULL,"
+    "  moved_chunks bigint NOT NULL DEFAULT 0,"
+    "  moved_bytes bigint NOT NULL DEFAULT 0,"
+    "  failed_chunks bigint NOT NULL DEFAULT 0,"
+    "  last_error text,"
+    "  started_at timestamptz NOT NULL DEFAULT now(),"
+    "  ended_at timestamptz);"
+    "CREATE UNIQUE INDEX transfer_running ON objects.transfer (store) WHERE state = 'running';"
+    "CREATE TABLE objects.transfer_failure ("
+    "  transfer bigint NOT NULL REFERENCES objects.transfer (id) ON DELETE CASCADE,"
+    "  chunk bigint NOT NULL,"
+    "  sha256 bytea NOT NULL,"
+    "  reason text NOT NULL,"
+    "  PRIMARY KEY (transfer, chunk));";
+
+/*
+ * scrub         Passes of the background reading-back over a store: scrub.h. The newest is the one under way, up to the
+ *               chunk number `until`, unless finished_at says that it is over.
+ */
+static const char add_scrub[] =
+    "CREATE TABLE objects.scrub ("
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  pass bigint NOT NULL,"
+    "  position bigint NOT NULL DEFAULT 0,"
+    "  until bigint NOT NULL,"
+    "  started_at timestamptz NOT NULL DEFAULT now(),"
+    "  finished_at timestamptz,"
+    "  chunks bigint NOT NULL DEFAULT 0,"
+    "  bytes bigint NOT NULL DEFAULT 0,"
+    "  damaged bigint NOT NULL DEFAULT 0,"
+    "  healed bigint NOT NULL DEFAULT 0,"
+    "  unreachable bigint NOT NULL DEFAULT 0,"
+    "  PRIMARY KEY (store, pass));";
+
+/*
+ * cipher_key    What each key was when it began to encrypt chunks of a store: key_check.h.
+ */
+static const char add_cipher_keys[] =
+    "CREATE TABLE objects.cipher_key ("
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  id text COLLATE \"C\" NOT NULL,"
+    "  fingerprint bytea NOT NULL,"
+    "  first_used_at timestamptz NOT NULL DEFAULT now(),"
+    "  PRIMARY KEY (store, id));";
+
+/*
+ * chunk_segment  The tables that the driver `db` keeps its rows in: drivers/db_segments.h. Slot 0 is chunk_data itself,
+ *                and was the only one before. A table with slot N is chunk_data_N, which inherits from it.
+ */
+static const char add_segments[] =
+    "CREATE TABLE objects.chunk_segment ("
+    "  id bigserial PRIMARY KEY,"
+    "  slot integer NOT NULL UNIQUE CHECK (slot BETWEEN 0 AND 63),"
+    "  state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'draining')),"
+    "  since timestamptz NOT NULL DEFAULT now(),"
+    "  looked_at timestamptz NOT NULL DEFAULT 'epoch');"
+    "INSERT INTO objects.chunk_segment (slot) VALUES (0);";
+
+/*
+ * quota         What an account may keep in a store, and what it keeps: quota.h. NULL: no limit of this kind.
+ */
+static const char add_quotas[] =
+    "CREATE TABLE objects.quota ("
+    "  store text COLLATE \"C\" NOT NULL,"
+    "  account text COLLATE \"C\" NOT NULL,"
+    "  max_bytes bigint,"
+    "  max_objects bigint,"
+    "  used_bytes bigint NOT NULL,"
+    "  used_objects bigint NOT NULL,"
+    "  PRIMARY KEY (store, account));"
+    "ALTER TABLE objects.quota SET (fillfactor = 50);";
+
 const struct db_migration gateway_migrations[] = {
     {1, "objects, chunks, and where chunks are kept", create_tables},
     {2, "back ends by name, spare copies, damage", add_backends},
+    {3, "migrations between back ends", add_transfers},
+    {4, "passes of the scrub", add_scrub},
+    {5, "keys of chunks", add_cipher_keys},
+    {6, "several tables for the chunks in the database", add_segments},
+    {7, "quotas", add_quotas},
 };
 
 const size_t gateway_migration_count = ARRAY_SIZE(gateway_migrations);

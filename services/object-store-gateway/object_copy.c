@@ -1,4 +1,5 @@
 #include "common/fault.h"
+#include "services/object-store-gateway/chunk_heal.h"
 #include "services/object-store-gateway/object.h"
 
 #include <stdlib.h>
@@ -41,14 +42,19 @@ static enum err_code move_chunk(struct store *from, struct store *to, const stru
                                 struct err *e)
 {
 	SCRATCH_CTX(ctx);
+	const struct chunk_kept kept = {.chunk = *chunk};
 	size_t stored;
 	void *bytes;
 	enum err_code code = chunk_get(from, ctx, chunk, &bytes, e);
+	struct err no_copy;
+	bool healed;
 
 	if (code == ERR_CORRUPT && !chunk_is_live(from, chunk))
 		return ERR(e, ERR_PRECONDITION, "the source changed while it was copied");
-	if (code == ERR_CORRUPT)
+	if (code == ERR_CORRUPT) {
 		chunk_note_damage(from, chunk, e);
+		code = chunk_heal(from, ctx, &kept, &bytes, &healed, &no_copy) == ERR_OK ? ERR_OK : ERR_CORRUPT;
+	}
 	TRY(code);
 	TRY(chunk_put(to, &chunk->sha256, bytes, chunk->size, &stored, e));
 	FAULT_POINT("copy-after-chunk");

@@ -1,3 +1,4 @@
+#include "services/object-store-gateway/chunk_heal.h"
 #include "services/object-store-gateway/object.h"
 #include "services/object-store-gateway/prefix.h"
 
@@ -47,11 +48,15 @@ enum err_code object_find(struct store *s, TALLOC_CTX *ctx, const struct object_
 	return ERR_OK;
 }
 
-/* ERR_CONFLICT: the chunk was swept since its row was read, because the object was replaced or removed. Look again. */
+/* What is damaged is served from a copy if there is one, and healed with it. ERR_CONFLICT: the chunk was swept since its
+ * row was read, because the object was replaced or removed. Look again. */
 static enum err_code get_named_chunk(struct store *s, TALLOC_CTX *ctx, const struct object_path *path,
                                      const struct chunk *chunk, void **bytes, struct err *e)
 {
+	const struct chunk_kept kept = {.chunk = *chunk};
 	enum err_code code = chunk_get(s, ctx, chunk, bytes, e);
+	struct err no_copy;
+	bool healed;
 
 	if (code != ERR_CORRUPT)
 		return code;
@@ -59,7 +64,7 @@ static enum err_code get_named_chunk(struct store *s, TALLOC_CTX *ctx, const str
 		return ERR(e, ERR_CONFLICT, "object %s/%s changed while it was read", path->bucket, path->key);
 	err_wrap(e, "object %s/%s of account %s", path->bucket, path->key, path->account);
 	chunk_note_damage(s, chunk, e);
-	return ERR_CORRUPT;
+	return chunk_heal(s, ctx, &kept, bytes, &healed, &no_copy) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
 /* The bytes offset..end of an object whose chunks, as far as they are in o, begin at byte `at`. */

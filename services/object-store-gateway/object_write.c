@@ -1,6 +1,7 @@
 #include "common/fault.h"
 #include "services/object-store-gateway/object.h"
 #include "services/object-store-gateway/prefix.h"
+#include "services/object-store-gateway/quota.h"
 #include "services/object-store-gateway/sql_array.h"
 
 #include <inttypes.h>
@@ -16,6 +17,7 @@ struct commit {
 	struct chunk_write *write; /* of the only chunk, when it comes along; else NULL */
 	int64_t *chunks;           /* numbers of the content's chunks, in order */
 	bool replaced;
+	int64_t size_before; /* of what is replaced */
 };
 
 static const char *metadata_of(const struct commit *c)
@@ -100,13 +102,14 @@ static enum err_code insert_object(struct db *db, TALLOC_CTX *ctx, const struct 
 	             "   VALUES ($1, $2, $3, $4, $5, $6, $7)"
 	             "   ON CONFLICT (store, account, bucket, key) DO NOTHING RETURNING id),"
 	             " list AS (INSERT INTO objects.object_chunk (object, seq, chunk)"
-	             "   SELECT o.id, w.n - 1, w.chunk FROM o, unnest($8::bigint[]) WITH ORDINALITY AS w (chunk, n))"
-	             " SELECT id FROM o",
+	             "   SELECT o.id, w.n - 1, w.chunk FROM o, unnest($8::bigint[]) WITH ORDINALITY AS w (chunk, n)),"
+	             " " QUOTA_CHARGE("$5", "1", "EXISTS (SELECT 1 FROM o)") " SELECT o.id, " QUOTA_COLUMNS
+	                                                                     " FROM o LEFT JOIN quota ON true",
 	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
 	             DB_NUMBER(c->content->size), DB_DIGEST(&c->content->sha256), DB_TEXT(metadata_of(c)),
 	             DB_TEXT(chunks)));
 	*made = db_count(rows) == 1;
-	return ERR_OK;
+	return *made ? quota_check(c->store, p->account, rows, 1, e) : ERR_OK;
 }
 
 /* *id is 0 when the key is not in use. Held until the transaction ends. */
@@ -118,7 +121,7 @@ static enum err_code lock_object(struct db *db, TALLOC_CTX *ctx, struct commit *
 
 	*id = 0;
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT id, sha256 FROM objects.object"
+	             "SELECT id, sha256, size FROM objects.object"
 	             " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
 	             DB_TEXT(c->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key)));
 	if (!db_count(rows))
@@ -126,6 +129,7 @@ static enum err_code lock_object(struct db *db, TALLOC_CTX *ctx, struct commit *
 	*id = db_number(rows, 0, 0);
 	before = db_digest(rows, 0, 1);
 	c->replaced = !digest_equal(&before, &c->content->sha256);
+	c->size_before = db_number(rows, 0, 2);
 	return ERR_OK;
 }
 
@@ -169,11 +173,11 @@ static enum err_code replace_object(struct db *db, TALLOC_CTX *ctx, const struct
 		return ERR_OK;
 	TRY(suspect_chunks_of(db, sql_numbers(ctx, &id, 1), e));
 	TRY(db_query(db, NULL, NULL, e, "DELETE FROM objects.object_chunk WHERE object = $1", DB_NUMBER(id)));
-	return db_query(
-	    db, NULL, NULL, e,
-	    "INSERT INTO objects.object_chunk (object, seq, chunk)"
-	    " SELECT $1::bigint, w.n - 1, w.chunk FROM unnest($2::bigint[]) WITH ORDINALITY AS w (chunk, n)",
-	    DB_NUMBER(id), DB_TEXT(chunks));
+	TRY(db_query(db, NULL, NULL, e,
+	             "INSERT INTO objects.object_chunk (object, seq, chunk)"
+	             " SELECT $1::bigint, w.n - 1, w.chunk FROM unnest($2::bigint[]) WITH ORDINALITY AS w (chunk, n)",
+	             DB_NUMBER(id), DB_TEXT(chunks)));
+	return quota_charge(db, c->store, c->path->account, c->content->size - c->size_before, 0, e);
 }
 
 /* ---- commit ---- */
@@ -301,17 +305,17 @@ static enum err_code find_doomed(struct db *db, TALLOC_CTX *ctx, const struct re
 
 	if (!r->prefix)
 		return db_query(db, ctx, rows, e,
-		                "SELECT id FROM objects.object"
+		                "SELECT id, size FROM objects.object"
 		                " WHERE store = $1 AND account = $2 AND bucket = $3 AND key = $4 FOR UPDATE",
 		                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key));
 	if (!end)
 		return db_query(db, ctx, rows, e,
-		                "SELECT id FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
+		                "SELECT id, size FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
 		                " AND key >= $4 ORDER BY key LIMIT $5 FOR UPDATE",
 		                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key),
 		                DB_NUMBER(OBJECT_DELETE_BATCH));
 	return db_query(db, ctx, rows, e,
-	                "SELECT id FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
+	                "SELECT id, size FROM objects.object WHERE store = $1 AND account = $2 AND bucket = $3"
 	                " AND key >= $4 AND key < $5 ORDER BY key LIMIT $6 FOR UPDATE",
 	                DB_TEXT(r->store->name), DB_TEXT(p->account), DB_TEXT(p->bucket), DB_TEXT(p->key), DB_TEXT(end),
 	                DB_NUMBER(OBJECT_DELETE_BATCH));
@@ -322,7 +326,7 @@ static enum err_code delete_body(struct db *db, void *arg, struct err *e)
 	SCRATCH_CTX(ctx);
 	struct removal *r = arg;
 	struct db_rows *rows;
-	int64_t *numbers;
+	int64_t *numbers, bytes = 0;
 	const char *ids;
 
 	TRY(find_doomed(db, ctx, r, &rows, e));
@@ -331,11 +335,14 @@ static enum err_code delete_body(struct db *db, void *arg, struct err *e)
 		return ERR_OK;
 	numbers = talloc_zero_array(ctx, int64_t, db_count(rows));
 	ASSERT(numbers);
-	for (size_t i = 0; i < db_count(rows); i++)
+	for (size_t i = 0; i < db_count(rows); i++) {
 		numbers[i] = db_number(rows, i, 0);
+		bytes += db_number(rows, i, 1);
+	}
 	ids = sql_numbers(ctx, numbers, db_count(rows));
 	TRY(suspect_chunks_of(db, ids, e));
-	return db_query(db, NULL, NULL, e, "DELETE FROM objects.object WHERE id = ANY ($1::bigint[])", DB_TEXT(ids));
+	TRY(db_query(db, NULL, NULL, e, "DELETE FROM objects.object WHERE id = ANY ($1::bigint[])", DB_TEXT(ids)));
+	return quota_charge(db, r->store, r->path->account, -bytes, -r->deleted, e);
 }
 
 enum err_code object_delete(struct store *s, const struct object_path *path, bool *existed, struct err *e)

@@ -11,6 +11,7 @@
 #include "common/process.h"
 #include "common/vault.h"
 #include "services/object-store-gateway/driver.h"
+#include "services/object-store-gateway/keyring.h"
 
 #define STORES 2         /* as the configuration has them, in this order: object_store, analysis_archive */
 #define DB_WAIT_MS 10000 /* for a connection of the pool */
@@ -20,6 +21,8 @@ struct settings {
 	struct process_config process;
 	const struct config_node *object_store, *analysis_archive; /* read by stores_open */
 	int64_t gc_grace_ms, gc_write_grace_ms, gc_interval_ms, gc_batch;
+	int64_t lease_ms; /* of background work, among replicas */
+	int64_t scrub_rate, scrub_interval_ms;
 };
 
 extern const struct config_option settings_options[];
@@ -37,7 +40,9 @@ struct store {
 	bool same_as_object_store;
 	struct db_pool *db;
 	const struct vault *vault; /* for what is remembered of back ends; NULL: nothing is */
+	struct keyring *keys;      /* of encryption; NULL: new chunks are not encrypted, and none can be decrypted */
 	int64_t grace_ms, write_grace_ms;
+	struct store *sibling; /* the other store: what it has heals what is damaged here; NULL: there is none */
 };
 
 struct gateway {
@@ -52,6 +57,10 @@ struct gateway {
 
 enum err_code stores_open(struct gateway *g, struct err *e) MUST_CHECK;
 void stores_close(struct gateway *g);
+
+/* The section of a store, read and made sure of, but not opened: for trying out. */
+enum err_code store_driver(TALLOC_CTX *ctx, const char *name, const struct config_node *section,
+                           const struct driver **driver, const struct config_node **config, struct err *e) MUST_CHECK;
 
 /* ERR_NOT_FOUND names it. */
 enum err_code store_find(struct gateway *g, const char *name, struct store **out, struct err *e) MUST_CHECK;

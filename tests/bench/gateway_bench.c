@@ -2,7 +2,7 @@
  * gateway_bench: puts and gets through the object-store-gateway with the driver `db`, beside bare libpq writing and
  * reading the same rows in tables of the same shape, in the same PostgreSQL and the same run.
  *
- *     gateway_bench [--config FILE] [--seconds N]
+ *     gateway_bench [--config FILE] [--seconds N] [--only small|large]
  *
  * With --config the gateway that the file names is used; its database is where the bare figures come from, in a schema
  * `gateway_bench` of their own, which is dropped again. Without, a gateway is started on the database STOWAGE_TEST_DB.
@@ -37,12 +37,13 @@
 #define ROW (256 * KIB)
 #define CHUNK (4 * MIB)
 #define ACCOUNT "bench"
-#define THREADS_MAX 8
+#define THREADS_MAX 64
 #define KEYS_MAX 200000
 
 static struct rpc_client *gateway;
 static const char *database;
 static double seconds = 2;
+static uint64_t seed; /* of this run, so that nothing is known from an earlier one */
 
 static void die(const char *what, const char *why)
 {
@@ -56,10 +57,10 @@ static void must(enum err_code code, const char *what, const struct err *e)
 		die(what, e->text);
 }
 
-/* Bytes that do not compress, another 8 bytes in front for each number. */
+/* Bytes that do not compress, others for each number and each run. */
 static void fill(uint8_t *bytes, size_t len, uint64_t number)
 {
-	uint64_t x = number * 0x9e3779b97f4a7c15u + 88172645463325252u;
+	uint64_t x = (number + seed) * 0x9e3779b97f4a7c15u | 1;
 
 	for (size_t i = 0; i + 8 <= len; i += 8) {
 		x ^= x << 13;
@@ -92,8 +93,8 @@ static void run_sql(PGconn *conn, const char *sql)
 static const struct {
 	const char *name, *sql;
 } statements[] = {
-    {"chunk", "INSERT INTO gateway_bench.chunk (store, sha256, size, stored_size, codec, driver, state)"
-              " VALUES ('object_store', $1, $2, $2, 'none', 'db', 'live') RETURNING id"},
+    {"chunk", "INSERT INTO gateway_bench.chunk (store, sha256, size, stored_size, codec, backend, state)"
+              " VALUES ('object_store', $1, $2, $2, 'none', 1, 'live') RETURNING id"},
     {"data", "INSERT INTO gateway_bench.chunk_data (chunk, seq, sha256, bytes) VALUES ($1, $2, $3, $4)"},
     {"object", "INSERT INTO gateway_bench.object (store, account, bucket, key, size, sha256)"
                " VALUES ('object_store', 'bench', 'bench', $1, $2, $3) RETURNING id"},
@@ -110,7 +111,8 @@ static void make_bare_tables(void)
 {
 	PGconn *conn = connect_bare();
 
-	run_sql(conn, "DROP SCHEMA IF EXISTS gateway_bench CASCADE; CREATE SCHEMA gateway_bench;"
+	run_sql(conn, "SET client_min_messages = warning;"
+	              "DROP SCHEMA IF EXISTS gateway_bench CASCADE; CREATE SCHEMA gateway_bench;"
 	              "CREATE TABLE gateway_bench.chunk (LIKE objects.chunk INCLUDING ALL);"
 	              "CREATE TABLE gateway_bench.chunk_data (LIKE objects.chunk_data INCLUDING ALL);"
 	              "CREATE TABLE gateway_bench.object (LIKE objects.object INCLUDING ALL);"
@@ -402,7 +404,7 @@ static void checkpoint(void)
 
 static void bench_small(void)
 {
-	static const int threads[] = {1, 8};
+	static const int threads[] = {1, 8, 64};
 	int ours = 0, bare = 0;
 	char name[64];
 
@@ -548,10 +550,12 @@ static void remove_objects(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+	                                        {"seconds", required_argument, NULL, 's'},
+	                                        {"only", required_argument, NULL, 'o'},
+	                                        {NULL, 0, NULL, 0}};
 	SCRATCH_CTX(ctx);
-	const char *config = NULL;
+	const char *config = NULL, *only = NULL;
 	pid_t pid = 0;
 	int option;
 
@@ -560,18 +564,23 @@ int main(int argc, char **argv)
 			config = optarg;
 		} else if (option == 's') {
 			seconds = strtod(optarg, NULL);
+		} else if (option == 'o') {
+			only = optarg;
 		} else {
-			fprintf(stderr, "usage: gateway_bench [--config FILE] [--seconds N]\n");
+			fprintf(stderr, "usage: gateway_bench [--config FILE] [--seconds N] [--only small|large]\n");
 			return 2;
 		}
 	}
 	if (!config)
 		pid = start_gateway(ctx, argv[0], &config);
 	read_configuration(ctx, config);
+	random_bytes(&seed, sizeof(seed));
 	gateway_put("small/first", (const uint8_t *)"is it up?", 9); /* waits until it is, and its tables are there */
 	make_bare_tables();
-	bench_small();
-	bench_large();
+	if (!only || strcmp(only, "small") == 0)
+		bench_small();
+	if (!only || strcmp(only, "large") == 0)
+		bench_large();
 	drop_bare_tables();
 	remove_objects();
 	talloc_free(gateway);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/rpc_server.h"
 
+#include <arpa/inet.h>
 #include <nanomsg/nn.h>
 #include <nanomsg/reqrep.h>
 #include <nanomsg/tcp.h>
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +30,9 @@
 #define SAMPLES_MAX 400000
 #define REQUEST_BYTES 280 /* what an empty request and its reply are, sealed */
 #define REPLY_BYTES 89
+#define PORTS_FROM 10000 /* below what outgoing connections are given */
+#define PORTS 10000
+#define PORT_TRIES 200
 
 enum kind { BARE, PING, NOOP };
 
@@ -42,8 +47,10 @@ static int serve_bare(const char *endpoint)
 	char request[4096], reply[REPLY_BYTES] = {0};
 
 	nn_setsockopt(sock, NN_TCP, NN_TCP_NODELAY, &one, sizeof(one));
-	if (nn_bind(sock, endpoint) < 0)
+	if (nn_bind(sock, endpoint) < 0) {
+		fprintf(stderr, "rpc_bench: cannot listen on %s: %s\n", endpoint, nn_strerror(nn_errno()));
 		return 1;
+	}
 	while (nn_recv(sock, request, sizeof(request), 0) >= 0)
 		nn_send(sock, reply, sizeof(reply), 0);
 	return 0;
@@ -138,21 +145,26 @@ static void run_load(struct load *load, int sock)
 	}
 }
 
+/* The first call makes the connection, and is not part of the figures. */
 static void *load_thread(void *arg)
 {
 	struct load *load = arg;
 	int sock = -1, one = 1, wait_ms = 5000;
+	bool connected;
 
 	if (load->kind == BARE) {
 		sock = nn_socket(AF_SP, NN_REQ);
 		nn_setsockopt(sock, NN_TCP, NN_TCP_NODELAY, &one, sizeof(one));
 		nn_setsockopt(sock, NN_SOL_SOCKET, NN_RCVTIMEO, &wait_ms, sizeof(wait_ms));
 		nn_connect(sock, load->endpoint);
-		one_bare(sock);
+		connected = one_bare(sock);
 	} else {
-		one_sealed(load);
+		connected = one_sealed(load);
 	}
-	run_load(load, sock);
+	if (connected)
+		run_load(load, sock);
+	else
+		atomic_fetch_add(&load->failed, 1);
 	if (sock >= 0)
 		nn_close(sock);
 	return NULL;
@@ -208,8 +220,9 @@ static struct figures measure_kind(enum kind kind, const char *endpoint, int thr
 	figures = measure(&load, threads, seconds);
 	kill(server, SIGKILL);
 	waitpid(server, NULL, 0);
-	if (atomic_load(&load.failed) > 0) {
-		fprintf(stderr, "rpc_bench: %d calls failed\n", atomic_load(&load.failed));
+	if (atomic_load(&load.failed) > 0 || atomic_load(&load.samples) == 0) {
+		fprintf(stderr, "rpc_bench: %s: %d calls failed, %zu were answered\n", endpoint,
+		        atomic_load(&load.failed), atomic_load(&load.samples));
 		exit(1);
 	}
 	return figures;
@@ -236,6 +249,29 @@ static void compare(const char *transport, const char *endpoint, int threads, do
 	}
 }
 
+static bool port_is_free(int port)
+{
+	struct sockaddr_in address = {
+	    .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	CLEANUP(fd_cleanup) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1;
+
+	return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+	       bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+static int choose_port(void)
+{
+	for (int i = 0; i < PORT_TRIES; i++) {
+		int port = PORTS_FROM + (int)random_below(PORTS);
+
+		if (port_is_free(port))
+			return port;
+	}
+	fprintf(stderr, "rpc_bench: no free port from %d to %d\n", PORTS_FROM, PORTS_FROM + PORTS - 1);
+	exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	static const int threads[] = {1, 8};
@@ -250,9 +286,9 @@ int main(int argc, char **argv)
 	}
 	alarm(300);
 	snprintf(ipc, sizeof(ipc), "ipc:///tmp/stowage-rpc-bench-%d", getpid());
-	snprintf(tcp, sizeof(tcp), "tcp://127.0.0.1:%d", 20000 + getpid() % 30000);
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
 		compare("ipc", ipc, threads[i], seconds);
+		snprintf(tcp, sizeof(tcp), "tcp://127.0.0.1:%d", choose_port());
 		compare("tcp", tcp, threads[i], seconds);
 	}
 	unlink(ipc + strlen("ipc://"));

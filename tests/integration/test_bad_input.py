@@ -8,7 +8,10 @@ import zlib
 import pytest
 from support.base import free_port
 from support.fake_registry import Answer
-from tiny import File, Hardlink, Symlink, image, layer, layer_from_tar, npm, os_release, replace, sha256, tar_of
+from tiny import (
+    File, Hardlink, Symlink, image, index, layer, layer_from_tar, npm, os_release, replace, sha256, tar_of, write_docker_archive,
+    write_layout,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,41 @@ def test_wrong_credentials(stowage, new_registry, good, unique):
     failure = outcome(stowage, reference)
     assert failure.code == "unauthenticated"
     assert server.host in failure.message
+
+
+def refused_for_its_platform(stowage, failure, what):
+    assert failure.code == "not found", failure
+    assert "linux/arm64" in failure.message and "linux/amd64" in failure.message
+    assert stowage.fails("image", "get", what.digest).code == "not found"
+
+
+def test_a_platform_that_the_only_image_is_not_for(stowage, registry, unique):
+    what = image([layer({"x": unique})], "linux/amd64")
+    reference = registry.push(what, f"{unique}/single:1")
+    refused_for_its_platform(stowage, outcome(stowage, reference, "--platform", "linux/arm64"), what)
+    stowage("image", "add", reference, "--platform", "linux/amd64", "--wait")
+    by_digest = f"{reference.rpartition(':')[0]}@{what.digest}"
+    again = outcome(stowage, by_digest, "--platform", "linux/arm64")
+    assert again.code == "not found" and "linux/amd64" in again.message
+    assert "analysed" in stowage.text("image", "get", what.digest)
+
+
+def test_an_index_that_does_not_say_what_its_only_image_is_for(stowage, registry, unique):
+    what = image([layer({"x": unique})], "linux/amd64")
+    described = {name: value for name, value in what.descriptor().items() if name != "platform"}
+    reference = registry.push(index([what], manifest={"manifests": [described]}), f"{unique}/silent:1")
+    refused_for_its_platform(stowage, outcome(stowage, reference, "--platform", "linux/arm64"), what)
+    stowage("image", "add", reference, "--platform", "linux/amd64", "--wait")
+
+
+@pytest.mark.parametrize("write", [write_layout, write_docker_archive])
+def test_an_upload_for_another_platform(stowage, tmp_path, unique, write):
+    what = image([layer({"x": unique})], "linux/amd64")
+    write(what, str(tmp_path / "image"))
+    failure = stowage.fails("image", "import", tmp_path / "image", "--platform", "linux/arm64", "--wait")
+    assert failure.code == "not found", failure
+    assert "linux/arm64" in failure.message and "linux/amd64" in failure.message
+    stowage("image", "import", tmp_path / "image", "--platform", "linux/amd64", "--wait")
 
 
 def test_a_manifest_that_is_not_json(stowage, fake_registry, unique):

@@ -66,6 +66,21 @@ def test_up_prints_the_configuration_and_all_answer(place):
     assert (place / "a/pg").exists()
 
 
+def test_what_is_made_is_for_nobody_else(place):
+    up(place / "a", "--workers", "1")
+    postgres = place / "a/run/pg"  # closed as a whole; its socket is open to all by PostgreSQL's own rule
+    assert postgres.stat().st_mode & 0o777 == 0o700
+    open_to_others = {
+        str(path.relative_to(place)): oct(path.lstat().st_mode)
+        for path in [place / "a", *(place / "a").rglob("*")]
+        if postgres not in path.parents and path.lstat().st_mode & (0o066 if path.is_dir() else 0o077)
+    }
+    assert open_to_others == {}
+    # On the way to PostgreSQL, which root runs as another user, there is passage but no view.
+    passable = {path.name for path in (place / "a").rglob("*") if path.is_dir() and path.lstat().st_mode & 0o011}
+    assert passable <= ({"run"} if os.getuid() == 0 else set())
+
+
 def test_up_again_leaves_what_runs_and_starts_what_is_missing(place):
     up(place / "a")
     before = pids(place / "a")

@@ -1,12 +1,14 @@
 /*
- * db: chunks in the service's own database, table objects.chunk_data, as rows of 256 KiB in binary. Rows of that size
- * are written several times as fast as one large value, and nothing has to be held twice.
+ * db: chunks in the service's own database, table objects.chunk_data and those that inherit from it (db_segments.h), as
+ * rows of 256 KiB in binary. Rows of that size are written several times as fast as one large value, and nothing has to
+ * be held twice.
  *
  * Its chunks are written in the transaction that makes their row (put_within), so that neither is ever there alone.
  */
-#include "services/object-store-gateway/driver.h"
+#include "services/object-store-gateway/drivers/db_compact.h"
 #include "services/object-store-gateway/sql_array.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ROW_BYTES (256 * KIB)
@@ -14,17 +16,28 @@
 
 struct driver_conn {
 	struct db_pool *db;
+	struct segments *segments;
+};
+
+struct options {
+	int64_t segment_mbytes;
+};
+
+static const struct config_option config_options[] = {
+    {"segment_mbytes", CONFIG_NUMBER, offsetof(struct options, segment_mbytes), "1024", 1, 1024 * 1024,
+     .help = "New chunks go to a new table when the newest has grown to this size, and to a quarter of all."},
+    CONFIG_END,
 };
 
 static enum err_code db_open(TALLOC_CTX *ctx, const struct driver_setup *setup, struct driver_conn **out, struct err *e)
 {
-	static const struct config_option no_options[] = {CONFIG_END};
 	struct driver_conn *c = talloc_zero(ctx, struct driver_conn);
-	char nothing;
+	struct options options = {0};
 
 	ASSERT(c);
-	TRY(config_read_tree(ctx, setup->config, no_options, &nothing, e));
+	TRY(config_read_tree(ctx, setup->config, config_options, &options, e));
 	c->db = setup->db;
+	c->segments = segments_new(c, setup->db, options.segment_mbytes * (int64_t)MIB);
 	*out = c;
 	return ERR_OK;
 }
@@ -35,22 +48,34 @@ static const char *db_identity(struct driver_conn *c)
 	return "objects.chunk_data";
 }
 
-static enum err_code db_put_within(struct driver_conn *c, struct db *db, const struct location *at, const void *bytes,
-                                   size_t len, struct err *e)
+static enum err_code insert_rows(struct db *db, int slot, const struct location *at, const char *from, size_t len,
+                                 struct err *e)
 {
-	const char *from = bytes;
+	char sql[128]; /* one of SEGMENT_SLOTS texts */
 
-	(void)c;
+	snprintf(sql, sizeof(sql), "INSERT INTO %s (chunk, seq, sha256, bytes) VALUES ($1, $2, $3, $4)",
+	         segment_name(slot).text);
 	for (size_t done = 0, row = 0; done < len; row++) {
 		size_t n = MIN((size_t)ROW_BYTES, len - done);
 
-		TRY(db_query(db, NULL, NULL, e,
-		             "INSERT INTO objects.chunk_data (chunk, seq, sha256, bytes) VALUES ($1, $2, $3, $4)"
-		             " ON CONFLICT (chunk, seq) DO UPDATE SET bytes = EXCLUDED.bytes",
-		             DB_NUMBER(at->number), DB_NUMBER(row), DB_DIGEST(&at->sha256), DB_BYTES(from + done, n)));
+		TRY(db_query(db, NULL, NULL, e, sql, DB_NUMBER(at->number), DB_NUMBER(row), DB_DIGEST(&at->sha256),
+		             DB_BYTES(from + done, n)));
 		done += n;
 	}
 	return ERR_OK;
+}
+
+static enum err_code db_put_within(struct driver_conn *c, struct db *db, const struct location *at, const void *bytes,
+                                   size_t len, struct err *e)
+{
+	enum err_code code;
+	int slot;
+
+	TRY(segments_target(c->segments, db, &slot, e));
+	code = insert_rows(db, slot, at, bytes, len, e);
+	if (code != ERR_OK)
+		segments_target_failed(c->segments);
+	return code;
 }
 
 struct put {
@@ -60,11 +85,18 @@ struct put {
 	size_t len;
 };
 
+/* A put that is repeated may meet what it put, in another table. The lock is for one that is repeated while it may
+ * still be under way, after its connection was lost. */
 static enum err_code put_body(struct db *db, void *arg, struct err *e)
 {
+	SCRATCH_CTX(ctx);
 	const struct put *p = arg;
+	struct db_rows *rows;
 
-	return db_put_within(p->conn, db, p->at, p->bytes, p->len, e);
+	TRY(db_query(db, NULL, NULL, e, "SELECT pg_advisory_xact_lock($1)", DB_NUMBER(p->at->number)));
+	TRY(db_query(db, ctx, &rows, e, "SELECT 1 FROM objects.chunk_data WHERE chunk = $1 LIMIT 1",
+	             DB_NUMBER(p->at->number)));
+	return db_count(rows) ? ERR_OK : db_put_within(p->conn, db, p->at, p->bytes, p->len, e);
 }
 
 static enum err_code db_put(struct driver_conn *c, const struct location *at, const void *bytes, size_t len,
@@ -102,18 +134,23 @@ static enum err_code db_get(struct driver_conn *c, const struct location *at, vo
 	return ERR_OK;
 }
 
+/* The lock comes first, so that the second statement sees all that was moved. */
+static enum err_code remove_body(struct db *db, void *numbers, struct err *e)
+{
+	TRY(db_query(db, NULL, NULL, e, "SELECT pg_advisory_xact_lock_shared($1)", DB_NUMBER(SEGMENT_MOVE_LOCK)));
+	return db_query(db, NULL, NULL, e, "DELETE FROM objects.chunk_data WHERE chunk = ANY ($1::bigint[])",
+	                DB_TEXT(numbers));
+}
+
 static enum err_code db_remove(struct driver_conn *c, const struct location *at, size_t count, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	CLEANUP(db_cleanup) struct db *db = NULL;
 	int64_t *numbers = talloc_array(ctx, int64_t, count + 1);
 
 	ASSERT(numbers);
 	for (size_t i = 0; i < count; i++)
 		numbers[i] = at[i].number;
-	TRY(db_acquire(c->db, WAIT_MS, &db, e));
-	return db_query(db, NULL, NULL, e, "DELETE FROM objects.chunk_data WHERE chunk = ANY ($1::bigint[])",
-	                DB_TEXT(sql_numbers(ctx, numbers, count)));
+	return db_transaction(c->db, remove_body, sql_numbers(ctx, numbers, count), e);
 }
 
 static enum err_code db_list(struct driver_conn *c, const struct location *after, struct location *into, size_t max,
@@ -132,6 +169,12 @@ static enum err_code db_list(struct driver_conn *c, const struct location *after
 	for (size_t i = 0; i < *count; i++)
 		into[i] = (struct location){.sha256 = db_digest(rows, i, 1), .number = db_number(rows, i, 0)};
 	return ERR_OK;
+}
+
+static enum err_code db_driver_compact(struct driver_conn *c, const struct compact_order *order,
+                                       struct compaction *done, struct err *e)
+{
+	return db_compact(c->segments, c->db, order, done, e);
 }
 
 static void db_close(struct driver_conn *c)
@@ -155,4 +198,5 @@ const struct driver driver_db = {
     .close = db_close,
     .ping = db_driver_ping,
     .put_within = db_put_within,
+    .compact = db_driver_compact,
 };

@@ -216,23 +216,33 @@ static enum err_code localfs_remove(struct driver_conn *c, const struct location
 /* ---- listing: all of it is read, in the order that the file system likes, and the smallest numbers are kept ---- */
 
 struct listing {
-	const struct location *after;
-	struct location *into;
+	int64_t after;
+	struct location *found; /* 2 * max */
 	size_t max, count;
+	bool cut; /* the first max are sorted, and what is larger is not wanted */
 };
+
+static int by_number(const void *a, const void *b)
+{
+	const struct location *x = a, *y = b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static void sort_and_cut(struct listing *l)
+{
+	qsort(l->found, l->count, sizeof(*l->found), by_number);
+	l->cut = l->count >= l->max;
+	l->count = MIN(l->count, l->max);
+}
 
 static void consider(struct listing *l, const struct location *at)
 {
-	size_t i;
-
-	if (l->after && at->number <= l->after->number)
+	if (at->number <= l->after || (l->cut && at->number > l->found[l->max - 1].number))
 		return;
-	if (l->count == l->max && at->number >= l->into[l->count - 1].number)
-		return;
-	i = l->count < l->max ? l->count++ : l->max - 1;
-	for (; i > 0 && l->into[i - 1].number > at->number; i--)
-		l->into[i] = l->into[i - 1];
-	l->into[i] = *at;
+	l->found[l->count++] = *at;
+	if (l->count == 2 * l->max)
+		sort_and_cut(l);
 }
 
 static bool parse_name(const char *name, struct location *at)
@@ -273,13 +283,18 @@ static enum err_code list_folder(struct driver_conn *c, int parent, const char *
 static enum err_code localfs_list(struct driver_conn *c, const struct location *after, struct location *into,
                                   size_t max, size_t *count, struct err *e)
 {
-	struct listing l = {.after = after, .into = into, .max = max};
+	SCRATCH_CTX(ctx);
+	struct listing l = {.after = after ? after->number : 0, .max = max};
 
 	*count = 0;
 	if (max == 0)
 		return ERR_OK;
+	l.found = talloc_array(ctx, struct location, 2 * max);
+	ASSERT(l.found);
 	TRY(list_folder(c, c->dir_fd, ".", 0, &l, e));
+	sort_and_cut(&l);
 	*count = l.count;
+	memcpy(into, l.found, l.count * sizeof(*into));
 	return ERR_OK;
 }
 

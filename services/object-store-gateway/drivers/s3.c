@@ -389,6 +389,7 @@ const struct driver driver_s3 = {
     .get = driver_get,
     .remove = driver_remove,
     .list = driver_list,
+    .lists_late = true,
     .close = driver_close,
     .ping = driver_ping,
 };

@@ -1,6 +1,10 @@
-/* Requests about many keys: a page of a listing, a removal of up to a thousand. */
+/*
+ * Requests about many keys: a page of a listing, a removal of up to a thousand. A removal of more than some is several
+ * requests at once (spread.h): servers differ in how many of a request's keys they see to at a time, down to one.
+ */
 #include "services/object-store-gateway/drivers/s3_conn.h"
 #include "services/object-store-gateway/drivers/s3_xml.h"
+#include "services/object-store-gateway/drivers/spread.h"
 
 #include "common/buf.h"
 
@@ -153,18 +157,28 @@ static enum err_code remove_many(struct driver_conn *c, char *const *keys, size_
 	return remove_each(c, verdict.left, verdict.left_count, e);
 }
 
+struct removal {
+	struct driver_conn *conn;
+	char *const *keys;
+	size_t count, share;
+};
+
+static enum err_code remove_share(void *arg, size_t part, struct err *e)
+{
+	const struct removal *r = arg;
+	char *const *keys = r->keys + part * r->share;
+	size_t count = MIN(r->count - part * r->share, r->share);
+
+	if (count == 1 || atomic_load(&r->conn->no_multi_delete))
+		return remove_each(r->conn, keys, count, e);
+	return remove_many(r->conn, keys, count, e);
+}
+
 enum err_code s3_keys_remove(struct driver_conn *c, char *const *keys, size_t count, struct err *e)
 {
-	for (size_t at = 0; at < count;) {
-		size_t n = MIN(count - at, (size_t)MANY);
+	struct removal r = {c, keys, count, atomic_load(&c->no_multi_delete) ? 1 : spread_share(count, MANY)};
 
-		if (n == 1 || atomic_load(&c->no_multi_delete))
-			TRY(remove_each(c, keys + at, n, e));
-		else
-			TRY(remove_many(c, keys + at, n, e));
-		at += n;
-	}
-	return ERR_OK;
+	return spread((count + r.share - 1) / r.share, remove_share, &r, e);
 }
 
 /* ---- listing ---- */

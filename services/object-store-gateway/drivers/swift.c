@@ -256,6 +256,7 @@ const struct driver driver_swift = {
     .get = driver_swift_get,
     .remove = driver_swift_remove,
     .list = driver_swift_list,
+    .lists_late = true,
     .close = driver_swift_close,
     .ping = driver_swift_ping,
 };

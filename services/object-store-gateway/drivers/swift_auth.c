@@ -50,14 +50,53 @@ enum err_code swift_status_error(const struct http_response *response, struct er
 	}
 }
 
+static char *with_domain(char *text, const char *kind, const char *name, const char *domain)
+{
+	text = talloc_asprintf_append(text, "%s %.100s", kind, name);
+	return domain ? talloc_asprintf_append(text, " of domain %.60s", domain) : text;
+}
+
+/* An identity service says the same of a wrong password, an unknown project and a user who has no role there, so that
+ * nobody finds out by asking. To ask once more without a project would tell, and count as one more failure where users
+ * are locked out after some. */
+static enum err_code not_let_in(int status, const struct swift_settings *s, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const char *project = s->project_id ? s->project_id : s->project_name ? s->project_name : s->tenant_name;
+	const char *user_domain = s->user_domain_name ? s->user_domain_name : s->user_domain_id;
+	const char *project_domain = s->project_domain_name ? s->project_domain_name : s->project_domain_id;
+	const char *credential = s->credential_id ? s->credential_id : s->credential_name;
+	char *who = talloc_strdup(ctx, "");
+
+	who = credential ? with_domain(who, "application credential", credential, NULL)
+	                 : with_domain(who, "user", s->username, user_domain);
+	if (s->credential_secret || !project)
+		return ERR(e, ERR_UNAUTHENTICATED, "%.200s refuses the credentials of %s (status %d)", s->auth_url, who,
+		           status);
+	who = with_domain(who, " for project", project, project_domain);
+	return ERR(e, ERR_UNAUTHENTICATED,
+	           "%.200s refuses the credentials of %s (status %d): the password is wrong, or there is no such "
+	           "project, or the user has no role in it",
+	           s->auth_url, who, status);
+}
+
+/* Keystone, too, has a 404 for an application credential that was taken back; it says so in words. */
+static bool names_lost_credential(const struct http_response *response, const struct swift_settings *s)
+{
+	CLEANUP(json_cleanup) cJSON *json = NULL;
+	const char *said;
+
+	if (!s->credential_secret ||
+	    json_parse(response->body.bytes, response->body.len, ANSWER_MAX, "", &json, NULL) != ERR_OK)
+		return false;
+	said = json_text(json_object(json, "error"), "message");
+	return said && strcasestr(said, "application credential");
+}
+
 static enum err_code refused(const struct http_response *response, const struct swift_settings *s, struct err *e)
 {
-	if (response->status == 401)
-		return ERR(e, ERR_UNAUTHENTICATED, "%.200s refuses the credentials of %s%.100s (status 401)",
-		           s->auth_url, s->credential_secret ? "application credential " : "user ",
-		           s->credential_id     ? s->credential_id
-		           : s->credential_name ? s->credential_name
-		                                : s->username);
+	if (response->status == 401 || (response->status == 404 && names_lost_credential(response, s)))
+		return not_let_in(response->status, s, e);
 	/* An identity service, too, says 404 when it is asked at a wrong place; that is no missing container. */
 	if (response->status == 404)
 		return ERR(e, ERR_INTERNAL,

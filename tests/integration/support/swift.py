@@ -53,24 +53,14 @@ use = egg:swift#{name}
 
 PROXY = """
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl ratelimit s3api tempauth copy slo dlo versioned_writes symlink proxy-server
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl ratelimit {filters} copy slo dlo versioned_writes symlink proxy-server
 
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
 allow_account_management = true
 
-[filter:tempauth]
-use = egg:swift#tempauth
-token_life = 86400
-{users}
-
-[filter:s3api]
-use = egg:swift#s3api
-location = {region}
-storage_domain = {domain}
-max_multi_delete_objects = 1000
-s3_acl = false
+{sections}
 
 [filter:cache]
 use = egg:swift#memcache
@@ -101,6 +91,21 @@ use = egg:swift#versioned_writes
 allow_versioned_writes = true
 [filter:symlink]
 use = egg:swift#symlink
+"""
+
+# Its own users, and the S3 API, which takes the same ones.
+OWN_USERS = """
+[filter:tempauth]
+use = egg:swift#tempauth
+token_life = 86400
+{users}
+
+[filter:s3api]
+use = egg:swift#s3api
+location = {region}
+storage_domain = {domain}
+max_multi_delete_objects = 1000
+s3_acl = false
 """
 
 
@@ -141,13 +146,15 @@ class Swift:
         run("/usr/bin/python3", "-c", RINGS, self.directory, *self.ports.values())
         for name, port in self.ports.items():
             self._write(f"{name}-server", SERVER.format(name=name), port)
+        filters, sections = self._users()
+        proxy = PROXY.format(filters=filters, sections=sections, memcached=self.memcached_port)
+        self._write("proxy-server", proxy, self.port)
+
+    def _users(self):
+        """What stands in the proxy's pipeline to tell who asks, and the sections for it."""
         users = {self.user: f"{self.key} .admin", self.stranger: self.stranger_key, self.other: f"{self.other_key} .admin"}
         lines = "\n".join(f"user_{name.replace(':', '_')} = {words}" for name, words in users.items())
-        self._write(
-            "proxy-server",
-            PROXY.format(users=lines, region=self.region, domain=self.domain, memcached=self.memcached_port),
-            self.port,
-        )
+        return "s3api tempauth", OWN_USERS.format(users=lines, region=self.region, domain=self.domain)
 
     def _server(self, name):
         conf = self.directory / f"{name}.conf"

@@ -146,10 +146,10 @@ static void an_analysed_image_needs_nothing_unless_forced(void **state)
 	assert_int_not_equal(a.job, 0);
 	assert_int_equal(a.image, image);
 	assert_int_equal(a.status, ANALYSIS_QUEUED);
-	assert_true(given_lease(f).force);
+	assert_int_equal(given_lease(f).id, a.job);
 }
 
-static void force_reaches_a_job_that_still_waits(void **state)
+static void force_makes_no_second_job(void **state)
 {
 	struct fixture *f = *state;
 	struct order order = order_of("default", "a");
@@ -158,7 +158,11 @@ static void force_reaches_a_job_that_still_waits(void **state)
 	order.force = true;
 	in_tx(admit(f->db, &order, &a, &f->e));
 	assert_int_equal(a.job, first.job);
-	assert_true(given_lease(f).force);
+	assert_int_equal(given_lease(f).id, first.job);
+	in_tx(admit(f->db, &order, &a, &f->e));
+	assert_int_equal(a.job, first.job);
+	assert_int_equal(a.status, ANALYSIS_ANALYSING);
+	assert_int_equal(count_of(f, "job"), 1);
 }
 
 static void a_failed_image_is_queued_anew(void **state)
@@ -510,7 +514,7 @@ static void events_are_bounded_in_number_and_age(void **state)
 FIXTURE_MAIN(
     FIXTURE_TEST(adding_again_finds_the_same_image_and_job), FIXTURE_TEST(clients_at_the_same_moment_share_one_job),
     FIXTURE_TEST(accounts_have_images_of_their_own), FIXTURE_TEST(an_unknown_account_is_named),
-    FIXTURE_TEST(an_analysed_image_needs_nothing_unless_forced), FIXTURE_TEST(force_reaches_a_job_that_still_waits),
+    FIXTURE_TEST(an_analysed_image_needs_nothing_unless_forced), FIXTURE_TEST(force_makes_no_second_job),
     FIXTURE_TEST(a_failed_image_is_queued_anew), FIXTURE_TEST(an_image_in_the_archive_only_is_analysed_anew),
     FIXTURE_TEST(an_image_being_removed_asks_for_patience), FIXTURE_TEST(annotations_are_replaced_when_some_are_given),
     FIXTURE_TEST(a_tag_names_the_newest_image_and_remembers_the_others), FIXTURE_TEST(the_history_of_a_tag_has_an_end),

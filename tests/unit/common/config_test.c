@@ -451,7 +451,7 @@ static void what_is_printed_can_be_read_again(void **state)
 	buf_init(&text, MIB);
 	assert_int_equal(load(ctx,
 	                      "catalog:\n  tree:\n    - access_key: geheim\n      url: ${STOWAGE_TEST_NONE}\n"
-	                      "      passwords: [geheim]\n    - 'quo\"ted'\n    - {}\n",
+	                      "      passwords: [geheim]\n      keys: 'a:geheim'\n    - 'quo\"ted'\n    - {}\n",
 	                      NULL, &with_tree, &e),
 	                 ERR_OK);
 	s.tree = with_tree.tree;

@@ -132,6 +132,22 @@ static void what_ready_found_is_good_for_a_second(void **state)
 	assert_non_null(strstr(answer, "\r\n\r\nunavailable: the database is away\n"));
 }
 
+static void not_ready_is_asked_again_at_once(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct subject subject = {0};
+	struct http_status *s = serve(ctx, &subject);
+	char answer[8192];
+
+	(void)state;
+	atomic_store(&subject.ready, false);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(get(s, "/readyz", answer, sizeof(answer)), 503);
+	atomic_store(&subject.ready, true);
+	usleep(100000);
+	assert_int_equal(get(s, "/readyz", answer, sizeof(answer)), 200);
+}
+
 struct asker {
 	struct http_status *s;
 	pthread_t thread;
@@ -276,6 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(answers_follow_the_service),
 	    cmocka_unit_test(what_ready_found_is_good_for_a_second),
+	    cmocka_unit_test(not_ready_is_asked_again_at_once),
 	    cmocka_unit_test(a_slow_ready_holds_up_nothing_else),
 	    cmocka_unit_test(other_methods_and_garbage_are_refused),
 	    cmocka_unit_test(silent_connections_are_few_and_end),

@@ -56,6 +56,38 @@ static void variants_match_as_their_architecture_implies(void **state)
 	}
 }
 
+static void a_configuration_contradicts_a_wish_by_what_it_says_only(void **state)
+{
+	static const struct {
+		struct platform have;
+		const char *wish, *error;
+	} cases[] = {
+	    {{"linux", "amd64", ""}, "linux/amd64", NULL},
+	    {{"linux", "amd64", ""},
+	     "linux/arm64",
+	     "no image for platform linux/arm64: the only one there is for linux/amd64"},
+	    {{"windows", "amd64", ""},
+	     "linux/amd64",
+	     "no image for platform linux/amd64: the only one there is for windows/amd64"},
+	    {{"linux", "arm", "v7"}, "linux/arm", NULL},
+	    {{"linux", "arm", ""}, "linux/arm/v6", NULL},
+	    {{"linux", "arm", "v7"},
+	     "linux/arm/v6",
+	     "no image for platform linux/arm/v6: the only one there is for linux/arm/v7"},
+	    {{"", "", ""}, "linux/s390x", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct platform wish;
+		struct err e = {.text = ""};
+
+		assert_int_equal(platform_parse(cases[i].wish, &wish, NULL), ERR_OK);
+		assert_int_equal(platform_check(&cases[i].have, &wish, &e), cases[i].error ? ERR_NOT_FOUND : ERR_OK);
+		assert_string_equal(e.text, cases[i].error ? cases[i].error : "");
+	}
+}
+
 static void this_machine_has_a_platform(void **state)
 {
 	struct platform p = platform_default();
@@ -70,6 +102,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(platforms_are_read_and_printed),
 	    cmocka_unit_test(variants_match_as_their_architecture_implies),
+	    cmocka_unit_test(a_configuration_contradicts_a_wish_by_what_it_says_only),
 	    cmocka_unit_test(this_machine_has_a_platform),
 	};
 

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/rpc_endpoints.h"
 
+#include <dirent.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -158,13 +159,16 @@ static void pings_are_due_at_once_and_then_less_and_less_often(void **state)
 
 static void idle_sockets_are_used_again_and_bounded(void **state)
 {
+	static const char *const never_refused[] = {"inproc://nobody"};
 	SCRATCH_CTX(ctx);
-	struct rpc_endpoints *set = set_of(ctx, 1);
-	struct rpc_endpoint *a = choose(set);
+	struct rpc_endpoints *set;
+	struct rpc_endpoint *a;
 	struct transport_socket *sockets[RPC_ENDPOINT_IDLE_MAX + 5], *again;
 	struct err e;
 
 	(void)state;
+	assert_int_equal(rpc_endpoints_new(ctx, never_refused, 1, &set, &e), ERR_OK);
+	a = choose(set);
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
 		assert_int_equal(rpc_endpoint_take_socket(a, &sockets[i], &e), ERR_OK);
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
@@ -172,6 +176,44 @@ static void idle_sockets_are_used_again_and_bounded(void **state)
 	assert_int_equal(rpc_endpoint_take_socket(a, &again, &e), ERR_OK);
 	assert_ptr_equal(again, sockets[RPC_ENDPOINT_IDLE_MAX - 1]);
 	rpc_endpoint_give_socket(a, again);
+}
+
+static void await_refusal(const struct transport_socket *socket)
+{
+	for (int i = 0; !transport_is_refused(socket); i++) {
+		assert_true(i < 1000);
+		usleep(1000);
+	}
+}
+
+static size_t count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void sockets_that_nobody_answers_are_not_kept(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct rpc_endpoint *a = choose(set_of(ctx, 1));
+	struct transport_socket *socket;
+	size_t before;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(rpc_endpoint_take_socket(a, &socket, &e), ERR_OK);
+	await_refusal(socket);
+	before = count_descriptors();
+	rpc_endpoint_give_socket(a, socket);
+	assert_true(count_descriptors() < before);
+	assert_int_equal(rpc_endpoint_take_socket(a, &socket, &e), ERR_OK); /* which asks anew */
+	rpc_endpoint_give_socket(a, socket);
 }
 
 static void a_set_needs_an_address_and_not_too_many(void **state)
@@ -194,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(one_that_asks_for_patience_gets_it),
 	    cmocka_unit_test(pings_are_due_at_once_and_then_less_and_less_often),
 	    cmocka_unit_test(idle_sockets_are_used_again_and_bounded),
+	    cmocka_unit_test(sockets_that_nobody_answers_are_not_kept),
 	    cmocka_unit_test(a_set_needs_an_address_and_not_too_many),
 	};
 

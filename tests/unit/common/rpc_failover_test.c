@@ -201,6 +201,35 @@ static void a_server_killed_in_a_mutation_leaves_one_effect(void **state)
 	peer_kill(left);
 }
 
+/* Of several endpoints one is chosen at random to begin with, so a new client often meets the dead one first. */
+static void a_dead_replica_costs_a_new_client_next_to_nothing(void **state)
+{
+	enum { CLIENTS = 12 };
+	const char *const sets[][2] = {{ipc_a, ipc_b}, {ipc_a, tcp_b}};
+
+	(void)state;
+	for (size_t s = 0; s < ARRAY_SIZE(sets); s++) {
+		pid_t alive = peer_spawn(sets[s][0]), dead = peer_spawn(sets[s][1]);
+		TALLOC_CTX *before = talloc_new(NULL);
+		int64_t worst = 0;
+
+		assert_true(both_answer(client_for(before, sets[s], 2), alive, dead));
+		talloc_free(before);
+		peer_kill(dead);
+		for (int i = 0; i < CLIENTS; i++) {
+			TALLOC_CTX *ctx = talloc_new(NULL);
+			struct rpc_client *client = client_for(ctx, sets[s], 2);
+			int64_t began = clock_monotonic_ms();
+
+			assert_int_equal(whoami(client), alive);
+			talloc_free(ctx);
+			worst = MAX(worst, clock_monotonic_ms() - began);
+		}
+		assert_true(worst < 200);
+		peer_kill(alive);
+	}
+}
+
 static void a_client_that_is_freed_while_an_endpoint_is_out_ends_soon(void **state)
 {
 	const char *const endpoints[] = {ipc_a, ipc_b};
@@ -228,6 +257,7 @@ int main(int argc, char **argv)
 	    TEST(a_frozen_replica_costs_the_first_timeout_and_no_more),
 	    TEST(a_slow_request_is_no_reason_to_take_an_endpoint_out),
 	    TEST(a_server_killed_in_a_mutation_leaves_one_effect),
+	    TEST(a_dead_replica_costs_a_new_client_next_to_nothing),
 	    TEST(a_client_that_is_freed_while_an_endpoint_is_out_ends_soon),
 	};
 

@@ -246,6 +246,51 @@ static void nobody_there_is_said_in_time(void **state)
 	}
 }
 
+static bool is_refused_soon(const struct transport_socket *s)
+{
+	for (int i = 0; i < 1000; i++) {
+		if (transport_is_refused(s))
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+static void a_refused_connection_is_told_from_one_that_is_being_made(void **state)
+{
+	const char *const ways[] = {tcp, ipc};
+	CLEANUP(fd_cleanup) int silent = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+	struct transport_socket *s;
+	char address[64];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct echo echo;
+
+		s = socket_to(ways[i]);
+		assert_true(is_refused_soon(s));
+		echo_start(&echo, &ways[i], 1);
+		goes_there_and_back(s, "x", 1); /* it went on trying */
+		assert_false(transport_is_refused(s));
+		echo_stop(&echo);
+		assert_true(is_refused_soon(s));
+		transport_close(s);
+	}
+	/* Somebody accepts, and takes time to say who it is. */
+	assert_int_equal(bind(silent, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(silent, 1), 0);
+	assert_int_equal(getsockname(silent, (struct sockaddr *)&at, &len), 0);
+	snprintf(address, sizeof(address), "tcp://127.0.0.1:%d", ntohs(at.sin_port));
+	s = socket_to(address);
+	for (int i = 0; i < 100; i++) {
+		assert_false(transport_is_refused(s));
+		usleep(1000);
+	}
+	transport_close(s);
+}
+
 static void no_reply_is_said_in_time_and_may_still_come(void **state)
 {
 	const char *const addresses[] = {tcp};
@@ -395,6 +440,7 @@ int main(void)
 	    TEST(a_star_is_reached_by_name_and_by_either_family),
 	    TEST(addresses_that_are_none_are_refused),
 	    TEST(nobody_there_is_said_in_time),
+	    TEST(a_refused_connection_is_told_from_one_that_is_being_made),
 	    TEST(no_reply_is_said_in_time_and_may_still_come),
 	    TEST(a_connection_that_breaks_is_noticed_long_before_the_wait_is_over),
 	    TEST(a_message_over_the_limit_breaks_the_connection_and_nothing_else),

@@ -78,8 +78,9 @@ static void remove_one(struct store *s, int64_t number)
 
 static void comes_back_as_it_was_put(struct store *s)
 {
-	static const size_t sizes[] = {1,           2,           4096,    256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1,
-	                               1000 * 1000, 1024 * 1024, 4194303, 4194304};
+	static const size_t sizes[] = {
+	    1,           2,           4096,          256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1,
+	    1000 * 1000, 1024 * 1024, CHUNK_MAX - 1, CHUNK_MAX,      STORED_MAX};
 	SCRATCH_CTX(ctx);
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)

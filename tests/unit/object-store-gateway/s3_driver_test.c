@@ -166,8 +166,8 @@ static void many_more_than_a_thousand_are_removed_and_listed(void **state)
 	s3_faults("");
 	OK(driver_s3.remove(c, at, COUNT, &e));
 	log = double_log(ctx);
-	assert_int_equal(count_of(log, "POST /b?delete"), 2);
-	assert_int_equal(count_of(log, "\n"), 2);
+	assert_int_equal(count_of(log, "POST /b?delete"), 8); /* 138 seven times, 134 */
+	assert_int_equal(count_of(log, "\n"), 8);
 	OK(driver_s3.list(c, NULL, listed, COUNT, &count, &e));
 	assert_int_equal(count, 0);
 	driver_s3.close(c);

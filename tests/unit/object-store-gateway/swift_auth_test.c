@@ -191,9 +191,11 @@ static void wrong_credentials_are_unauthenticated_and_never_repeated_in_the_text
 	} cases[] = {
 	    {"auth: 'http://@PLAIN/auth/v1.0', user: 'test:tester', key: hunter2", "user test:tester"},
 	    {"os_auth_url: 'http://@PLAIN/v2.0', os_username: demo, os_password: hunter2, os_tenant_name: work",
-	     "user demo"},
-	    {V3_URL ", os_username: demo, os_password: hunter2, os_project_name: work", "user demo"},
-	    {V3_URL ", os_username: demo, os_password: secret, os_project_name: hunter2", "user demo"},
+	     "user demo for project work (status 401)"},
+	    {V3_URL ", os_username: demo, os_password: hunter2, os_project_name: work", "user demo for project work"},
+	    {V3_URL ", os_username: demo, os_password: secret, os_project_name: play", "user demo for project play"},
+	    {V3_URL ", os_username: demo, os_password: secret, os_project_id: w0rk, os_user_domain_name: Firm",
+	     "user demo of domain Firm for project w0rk (status 401)"},
 	    {V3_URL ", os_application_credential_id: cred-id, os_application_credential_secret: hunter2",
 	     "application credential cred-id"},
 	};
@@ -211,6 +213,12 @@ static void wrong_credentials_are_unauthenticated_and_never_repeated_in_the_text
 		assert_int_equal(count_of(double_log(ctx), "\n"), i + 1); /* and are not tried twice */
 	}
 }
+
+/* As Keystone has it. */
+#define LOST_CREDENTIAL                                                                                                \
+	"{\\u0022error\\u0022: {\\u0022code\\u0022: 404, \\u0022message\\u0022: "                                      \
+	"\\u0022Could not find Application Credential: 17.\\u0022}}'"
+#define V3_CREDENTIAL ", os_application_credential_id: cred-id, os_application_credential_secret: hush"
 
 static void answers_of_the_identity_service_are_not_believed_blindly(void **state)
 {
@@ -239,6 +247,11 @@ static void answers_of_the_identity_service_are_not_believed_blindly(void **stat
 	     "'status': 201, 'headers': {'X-Subject-Token': 'abc'}, 'text': '{\\u0022token\\u0022: {}}'", ERR_INVALID,
 	     "no object-store"},
 	    {V3_URL ", " V3_USER, "'status': 400", ERR_INTERNAL, "status 400"},
+	    {V3_URL ", " V3_USER, "'status': 404, 'text': '" LOST_CREDENTIAL, ERR_INTERNAL, "is it the right URL"},
+	    {V3_URL V3_CREDENTIAL, "'status': 404, 'text': '" LOST_CREDENTIAL, ERR_UNAUTHENTICATED,
+	     "application credential cred-id (status 404)"},
+	    {V3_URL V3_CREDENTIAL, "'status': 404, 'text': '<html>application credential'", ERR_INTERNAL,
+	     "is it the right URL"},
 	    {"os_auth_url: 'http://@PLAIN/v2.0', os_username: demo, os_password: secret, os_tenant_name: work",
 	     "'status': 200, 'text': '{\\u0022access\\u0022: []}'", ERR_INTERNAL, "access.token.id"},
 	};

@@ -141,12 +141,12 @@ static void many_are_removed_in_bulk_as_many_at_once_as_the_back_end_takes(void 
 		const char *script;
 		size_t requests, deletes;
 	} cases[] = {
-	    {"{}", 3, 0},                 /* 1000, 1000, 500 */
-	    {"{'limit': 800}", 4, 0},     /* 800 three times, 100 */
+	    {"{}", 8, 0},                 /* 313 seven times, 309 */
+	    {"{'limit': 200}", 13, 0},    /* 200 twelve times, 100 */
 	    {"{'bulk': false}", 0, 2500}, /* /info offers none */
 	    {"{'rules': [{'path': '/info', 'status': 404}]}", 0, 2500},
 	    {"{'rules': [{'path': '/info', 'status': 200, 'text': '<html>'}]}", 0, 2500},
-	    {"{'rules': [{'path': '/info', 'status': 503}]}", 3, 0},
+	    {"{'rules': [{'path': '/info', 'status': 503}]}", 8, 0},
 	};
 
 	(void)state;
@@ -166,6 +166,22 @@ static void many_are_removed_in_bulk_as_many_at_once_as_the_back_end_takes(void 
 		assert_string_equal(double_names(ctx), "");
 		driver_swift.close(conn);
 	}
+}
+
+static void several_bulk_deletes_are_under_way_at_once(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct driver_conn *conn = double_open_on(ctx, "{}", "");
+	int64_t start;
+	struct err e;
+
+	(void)state;
+	double_script("{'keep': true, 'rules': [{'method': 'POST', 'act': true, 'delay': 0.5, 'times': 8}]}");
+	start = clock_monotonic_ms();
+	must(driver_swift.remove(conn, many(ctx, 800), 800, &e), &e);
+	assert_in_range(clock_monotonic_ms() - start, 500, 3000); /* 4000 one after the other */
+	assert_int_equal(count_of(double_log(ctx), "POST "), 8);
+	driver_swift.close(conn);
 }
 
 static void a_bulk_delete_names_each_chunk_on_a_line(void **state)
@@ -342,6 +358,7 @@ int main(void)
 	    cmocka_unit_test(a_chunk_is_an_object_named_by_number_and_digest),
 	    cmocka_unit_test(names_of_any_kind_are_escaped),
 	    cmocka_unit_test(many_are_removed_in_bulk_as_many_at_once_as_the_back_end_takes),
+	    cmocka_unit_test(several_bulk_deletes_are_under_way_at_once),
 	    cmocka_unit_test(a_bulk_delete_names_each_chunk_on_a_line),
 	    cmocka_unit_test(what_stands_in_the_body_of_a_bulk_answer_counts),
 	    cmocka_unit_test(a_token_that_ended_is_told_in_the_body_of_a_bulk_delete),

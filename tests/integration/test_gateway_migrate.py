@@ -1,0 +1,263 @@
+"""Back ends change while the system runs: what was stored stays readable, and moves, whatever is killed meanwhile."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+from support.base import BIN, wait_until
+from test_gateway import CHUNK, STORE, Refused, new_gateway, nothing_half_there, postgres, sha  # noqa: F401
+
+POINTS = [
+    "migrate-after-read",
+    "rewrite-after-intent",
+    "rewrite-after-backend",
+    "rewrite-after-check",
+    "rewrite-after-replace",
+    "migrate-after-batch",
+    "migrate-before-done",
+]
+
+
+def reconfigure(gateway, driver, directory=None, fault=None):
+    gateway.process.stop()
+    gateway.driver = {"name": driver}
+    if driver == "localfs":
+        gateway.driver["config"] = {"archive_data_dir": str(gateway.directory / directory)}
+    gateway.start(fault=fault)
+
+
+def files(gateway, directory):
+    return [p for p in (gateway.directory / directory).rglob("*") if p.is_file()]
+
+
+def start(gateway, source, target, **more):
+    return gateway("store_migrate_start", store=STORE, **{"from": source, "to": target}, **more)["id"]
+
+
+def newest(gateway):
+    return gateway("store_migrate_status", store=STORE)["items"][0]
+
+
+def wait_for_end(gateway):
+    wait_until(lambda: newest(gateway)["state"] != "running", "the migration to end", seconds=60)
+    return newest(gateway)
+
+
+def backends(gateway):
+    return {b["name"]: b for b in gateway("store_backends", store=STORE)["items"]}
+
+
+def fill(gateway, count=10):
+    data = {f"doc-{n}": os.urandom(3000 + n) for n in range(count)}
+    for key, content in data.items():
+        gateway.put(key, content)
+    large = os.urandom(2 * CHUNK + 5)
+    gateway.put_large("large", large)
+    return {**data, "large": large}
+
+
+def all_there(gateway, data):
+    for key, content in data.items():
+        got = b"".join(gateway.get(key, offset=at) for at in range(0, len(content), CHUNK))
+        assert got == content, key
+
+
+def stowage(gateway, *words, status=0):
+    done = subprocess.run(
+        [str(w) for w in [BIN / "stowage", "--config", gateway.directory / "g.yaml", *words]],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+MOVES = [("localfs", "one", "db", None), ("db", None, "localfs", "one"), ("localfs", "one", "localfs", "two")]
+
+
+@pytest.mark.parametrize("old,old_dir,new,new_dir", MOVES)
+def test_everything_moves_while_it_is_read(new_gateway, old, old_dir, new, new_dir):  # noqa: F811
+    gateway = new_gateway("mem")
+    reconfigure(gateway, old, old_dir)
+    data = fill(gateway)
+    source = next(b["name"] for b in backends(gateway).values() if b.get("current"))
+    reconfigure(gateway, new, new_dir)
+    all_there(gateway, data)  # before anything moved
+    target = next(b["name"] for b in backends(gateway).values() if b.get("current"))
+    start(gateway, source, target)
+    all_there(gateway, data)
+    gateway.put("new", b"written meanwhile")
+    end = wait_for_end(gateway)
+    assert (end["state"], end["moved_chunks"], end["left_chunks"], end["failed_chunks"]) == ("done", 13, 0, 0)
+    all_there(gateway, {**data, "new": b"written meanwhile"})
+    gateway.sweep()
+    held = backends(gateway)
+    assert held[source]["chunks"] == 0 and held[target]["chunks"] == 14
+    if old == "localfs":
+        assert not files(gateway, old_dir)
+    else:
+        assert gateway.sql("SELECT count(*) FROM objects.chunk_data") == "0"
+    assert "damaged" not in gateway("store_verify", store=STORE)
+
+
+def test_the_command_line_says_what_happens(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 5)
+    reconfigure(gateway, "db")
+    said = stowage(gateway, "store", "backends")
+    assert "localfs" in said and str(gateway.directory / "data") in said
+    assert "new chunks" in stowage(gateway, "store", "migrate", "start", "--from", "db", "--to", "localfs", status=1)
+    said = stowage(gateway, "store", "migrate", "start", "--from", "localfs", "--to", "nowhere", status=1)
+    assert "nowhere" in said and "localfs" in said
+    said = stowage(gateway, "store", "migrate", "start", "--from", "localfs", "--to", "db", "--wait")
+    assert "done: 8 chunks moved" in said
+    assert "done" in stowage(gateway, "store", "migrate", "status")
+    assert json.loads(stowage(gateway, "--json", "store", "migrate", "status"))["items"][0]["state"] == "done"
+    assert "no migration was running" in stowage(gateway, "store", "migrate", "stop")
+    all_there(gateway, data)
+
+
+def test_kept_copies_stay_until_a_migration_without_keeping(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 5)
+    gateway("object_delete", store=STORE, bucket="b", key="doc-0")
+    reconfigure(gateway, "db")
+    start(gateway, "localfs", "db", keep_source=True)
+    assert wait_for_end(gateway)["state"] == "done"
+    gateway.sweep()
+    assert len(files(gateway, "data")) == 7  # all but what nobody names any more
+    assert backends(gateway)["localfs"]["spare_chunks"] == 7
+    start(gateway, "localfs", "db")
+    assert wait_for_end(gateway)["state"] == "done"
+    gateway.sweep()
+    assert not files(gateway, "data")
+    del data["doc-0"]
+    all_there(gateway, data)
+
+
+def test_a_chunk_that_cannot_be_read_fails_the_migration_and_is_named(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 5)
+    victim = next(p for p in files(gateway, "data") if p.name.startswith(sha(data["doc-3"])[7:]))
+    good = victim.read_bytes()
+    victim.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    reconfigure(gateway, "db")
+    start(gateway, "localfs", "db")
+    end = wait_for_end(gateway)
+    assert (end["state"], end["left_chunks"], end["failed_chunks"]) == ("failed", 1, 1)
+    failures = gateway("store_migrate_status", store=STORE)["failures"]
+    assert [f["sha256"] for f in failures] == [sha(data["doc-3"])]
+    assert "digest" in failures[0]["reason"]
+    assert "failed" in stowage(gateway, "store", "migrate", "status", status=1)
+    # Mended, it is done when it is started again.
+    victim.write_bytes(good)
+    start(gateway, "localfs", "db")
+    end = wait_for_end(gateway)
+    assert (end["state"], end["moved_chunks"]) == ("done", 1)
+    all_there(gateway, data)
+
+
+def test_it_stops_and_goes_on_and_keeps_the_rate(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 20)
+    reconfigure(gateway, "db")
+    start(gateway, "localfs", "db", rate=20000)
+    wait_until(lambda: backends(gateway)["db"]["chunks"] > 0, "the first chunk to move")
+    with pytest.raises(Refused) as refused:
+        start(gateway, "db", "localfs")
+    assert refused.value.code in ("precondition failed", "conflict")
+    assert gateway("store_migrate_stop", store=STORE)["stopped"]
+    assert newest(gateway)["state"] == "stopped"
+    left = newest(gateway)["left_chunks"]
+    assert 0 < left < 23
+    all_there(gateway, data)
+    start(gateway, "localfs", "db")
+    assert wait_for_end(gateway)["state"] == "done"
+    all_there(gateway, data)
+
+
+def test_the_target_is_away_for_a_while(new_gateway):  # noqa: F811
+    """A directory that becomes a file: every put fails until it is back, and nothing is lost."""
+    gateway = new_gateway("db")
+    data = fill(gateway, 20)
+    reconfigure(gateway, "localfs", "one")
+    place = gateway.directory / "one" / "object_store"
+    shutil.rmtree(place)
+    start(gateway, "db", "localfs")
+    end = wait_for_end(gateway)
+    assert end["state"] == "failed" and end["last_error"]
+    all_there(gateway, data)
+    place.mkdir()
+    reconfigure(gateway, "localfs", "one")
+    start(gateway, "db", "localfs")
+    assert wait_for_end(gateway)["state"] == "done"
+    all_there(gateway, data)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kill_9_within_a_migration(new_gateway, point):  # noqa: F811
+    old, old_dir, new, new_dir = MOVES[POINTS.index(point) % 2]
+    gateway = new_gateway("mem", lease="1s")
+    reconfigure(gateway, old, old_dir)
+    data = fill(gateway, 5)
+    reconfigure(gateway, new, new_dir, fault=point)
+    try:
+        start(gateway, old, new)
+    except Refused:
+        pass  # it died before it could answer
+    wait_until(lambda: not gateway.process.alive(), "the gateway to be killed")
+    assert gateway.process.process.returncode == -signal.SIGKILL
+    gateway.start()
+    all_there(gateway, data)
+    assert wait_for_end(gateway)["state"] == "done"  # without anybody asking
+    all_there(gateway, data)
+
+    def swept():
+        gateway.sweep()
+        return gateway.sql("SELECT count(*) FROM objects.chunk WHERE state <> 'live'") == "0"
+
+    wait_until(swept, "the sweep to take what was abandoned", every=0.3)
+    held = backends(gateway)
+    assert held[old]["chunks"] == 0 and held[new]["chunks"] == 8
+    in_database = int(gateway.sql("SELECT count(DISTINCT chunk) FROM objects.chunk_data"))
+    assert (in_database, len(files(gateway, old_dir or new_dir))) == ((8, 0) if new == "db" else (0, 8))
+    assert "damaged" not in gateway("store_verify", store=STORE)
+
+
+def test_writes_and_removals_go_on_meanwhile_with_a_replica_of_the_old_configuration(new_gateway, postgres):  # noqa: F811
+    old, new = new_gateway("localfs"), new_gateway("db", start=False)
+    data = fill(old, 10)
+    new.start()
+    over, lost = threading.Event(), []
+
+    def work(gateway, name):
+        number = 0
+        while not over.is_set():
+            key, content = f"{name}-{number}", os.urandom(2000)
+            gateway.put(key, content)
+            if gateway.get(key) != content:
+                lost.append(key)
+            if number % 2:
+                gateway("object_delete", store=STORE, bucket="b", key=key)
+            else:
+                data[key] = content
+            number += 1
+
+    threads = [threading.Thread(target=work, args=(g, n)) for g, n in ((old, "old"), (new, "new"))]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        start(new, "localfs", "db")
+        assert wait_for_end(new)["state"] in ("done", "failed")
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not lost
+    old.process.stop()
+    start(new, "localfs", "db")
+    assert wait_for_end(new)["state"] == "done"
+    all_there(new, data)
+    assert backends(new)["localfs"]["chunks"] == 0
