@@ -1,6 +1,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "services/object-store-gateway/chunk_heal.h"
 #include "services/object-store-gateway/transfer_work.h"
 
 #include <pthread.h>
@@ -58,7 +59,22 @@ static int64_t turn(struct moving *m, size_t bytes)
 
 /* ---- one chunk ---- */
 
-/* *moved stays false when the chunk went meanwhile. */
+/* A good copy from elsewhere takes its place; it has a higher number, so this pass comes to it. */
+static enum err_code heal(struct moving *m, const struct chunk *chunk, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const struct chunk_kept kept = {.chunk = *chunk, .damaged = true};
+	struct err none;
+	bool healed = false;
+	void *bytes;
+
+	chunk_note_damage(m->store, chunk, e);
+	if (chunk_heal(m->store, ctx, &kept, &bytes, &healed, &none) != ERR_OK || !healed)
+		return ERR_CORRUPT;
+	return ERR_OK;
+}
+
+/* *moved stays false when the chunk went meanwhile, or another row has its content now. */
 static enum err_code move_once(struct moving *m, const struct chunk *chunk, bool *moved, struct err *e)
 {
 	SCRATCH_CTX(ctx);
@@ -71,7 +87,7 @@ static enum err_code move_once(struct moving *m, const struct chunk *chunk, bool
 	if (code == ERR_CORRUPT && !chunk_is_live(m->store, chunk))
 		return ERR_OK;
 	if (code == ERR_CORRUPT)
-		chunk_note_damage(m->store, chunk, e);
+		return heal(m, chunk, e);
 	TRY(code);
 	FAULT_POINT("migrate-after-read");
 	return chunk_rewrite(m->store, chunk, bytes, m->target, end, moved, e);

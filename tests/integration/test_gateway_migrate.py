@@ -160,6 +160,19 @@ def test_a_chunk_that_cannot_be_read_fails_the_migration_and_is_named(new_gatewa
     all_there(gateway, data)
 
 
+def test_a_damaged_chunk_is_moved_from_a_good_copy_in_the_archive(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 5)
+    gateway.put("copy", data["doc-3"], store="analysis_archive")
+    victim = next(p for p in files(gateway, "data/object_store") if p.name.startswith(sha(data["doc-3"])[7:]))
+    victim.write_bytes(b"rotten")
+    reconfigure(gateway, "db")
+    start(gateway, "localfs", "db")
+    end = wait_for_end(gateway)
+    assert (end["state"], end["left_chunks"], end["failed_chunks"]) == ("done", 0, 0)
+    all_there(gateway, data)
+
+
 def test_it_stops_and_goes_on_and_keeps_the_rate(new_gateway):  # noqa: F811
     gateway = new_gateway("localfs")
     data = fill(gateway, 20)
