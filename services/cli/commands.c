@@ -149,6 +149,10 @@ static const struct option_spec gc_options[] = {
     FLAG("no-grace", "without waiting: only when nothing is being written"),
     END,
 };
+static const struct option_spec compact_options[] = {
+    NUMBER("below", "PERCENT", 1, 95, "empty tables that are filled less than that; 70 if not given"),
+    END,
+};
 static const struct option_spec migrate_options[] = {
     TEXT("from", "NAME", "the back end to empty; `store backends` lists them"),
     TEXT("to", "NAME", "the back end to fill"),
@@ -231,8 +235,8 @@ static const char migrate_details[] =
     "services, goes on after a restart, and has failed when a single chunk could not be moved. With --keep-source the "
     "source's copies stay as spare ones until a migration without it.";
 static const char rekey_details[] =
-    "The first of the keys in the configuration is the current one; without keys, chunks are decrypted. All gateways "
-    "must have the same keys before. Runs while the system serves; when it was interrupted, run it again. After it "
+    "The first of the keys in the configuration is the current one; where it is the word none, chunks are decrypted. All "
+    "gateways must have the same keys before. Runs while the system serves; when it was interrupted, run it again. After it "
     "has succeeded no chunk names another key, and the old ones may go from the configuration.";
 static const char quota_details[] = "At least one of --megabytes and --objects. What is there already counts, and "
 				    "stays even if it is more: only growth is "
@@ -241,6 +245,11 @@ static const char check_details[] =
     "Does what a start of the gateway does, with the files that --config names, whether or not they are in use: "
     "reaches "
     "each store's back end, logs in, writes a chunk, reads it back and removes it. The gateway need not run.";
+static const char compact_details[] =
+    "For chunks in the database: `store gc` removes rows, which later chunks take the place of; this moves what is left "
+    "out of sparse tables and drops them, so that the disk has the space back. Readers and writers go on meanwhile. Two "
+    "stores that are both in the database share its tables. The gateway does the same by itself where a table is very "
+    "sparse. What ends early is gone on with the next time.";
 static const char put_details[] =
     "Content is sent in chunks of 4 MiB, and chunks that the store has are not sent: a put that was interrupted goes "
     "on "
@@ -307,6 +316,8 @@ const struct command commands[] = {
      audit_details},
     {"store check", "", NULL, cmd_store_check, "Try out the back ends that a configuration names.", check_details},
     {"store gc", "STORE", gc_options, cmd_store_gc, "Remove chunks that no object names.", NULL},
+    {"store compact", "STORE", compact_options, cmd_store_compact,
+     "Give the space of removed chunks back to the system.", compact_details},
     {"store backends", "[STORE]", NULL, cmd_store_backends,
      "List the back ends that hold chunks of a store; of all if none is named.", NULL},
     {"store migrate start", "[STORE]", migrate_options, cmd_store_migrate_start,

@@ -19,9 +19,10 @@ void chunk_note_damage(struct store *s, const struct chunk *chunk, const struct 
 	metric_add(&damaged_total, 1);
 	LOG_ERROR("chunk damaged", LOG_ERR(e));
 	if (db_acquire(s->db, DB_WAIT_MS, &db, &ignored) != ERR_OK ||
-	    db_query(db, NULL, NULL, &ignored,
-	             "UPDATE objects.chunk SET damaged = true WHERE id = $1 AND state IN ('live', 'spare') AND NOT damaged",
-	             DB_NUMBER(chunk->id)) != ERR_OK)
+	    db_query(
+		db, NULL, NULL, &ignored,
+		"UPDATE objects.chunk SET damaged = true WHERE id = $1 AND state IN ('live', 'spare') AND NOT damaged",
+		DB_NUMBER(chunk->id)) != ERR_OK)
 		LOG_WARN("a damaged chunk could not be marked", LOG_ERR(&ignored));
 }
 
@@ -92,7 +93,7 @@ static enum err_code decrypt(struct store *s, TALLOC_CTX *ctx, const struct chun
 
 enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
 {
-	void *stored, *content;
+	void *stored = NULL, *content;
 	struct digest found;
 	size_t len;
 

@@ -379,8 +379,8 @@ static enum err_code mend(const struct chunk_write *w, const void *bytes, struct
 	TRY(chunk_rewrite(w->store, &old, bytes, w->store->current, CHUNK_DELETING, &done, e));
 	if (done) {
 		metric_add(&mended_total, 1);
-		LOG_INFO("chunk that was damaged or without its key replaced by a put", LOG_TEXT("store", w->store->name),
-		         LOG_TEXT("chunk", digest_text(&w->sha256).text));
+		LOG_INFO("chunk that was damaged or without its key replaced by a put",
+		         LOG_TEXT("store", w->store->name), LOG_TEXT("chunk", digest_text(&w->sha256).text));
 	}
 	return ERR_OK;
 }

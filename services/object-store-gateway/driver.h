@@ -98,8 +98,8 @@ struct driver {
 	                            const void *bytes, size_t len, struct err *e);
 
 	/* Optional, of drivers whose removals leave gaps: gives the gaps back to the system while everything else goes
-	 * on. Each step stands alone; whatever ends it, the next call goes on from there. An error: of what could not be
-	 * compacted, after everything else was. */
+	 * on. Each step stands alone; whatever ends it, the next call goes on from there. An error: of what could not
+	 * be compacted, after everything else was. */
 	enum err_code (*compact)(struct driver_conn *conn, const struct compact_order *order, struct compaction *done,
 	                         struct err *e);
 };

@@ -1,6 +1,7 @@
 #include "services/object-store-gateway/gateway.h"
 
 #include "services/object-store-gateway/backend.h"
+#include "services/object-store-gateway/compact.h"
 #include "services/object-store-gateway/gc.h"
 #include "services/object-store-gateway/scrub.h"
 #include "services/object-store-gateway/transfer.h"
@@ -43,17 +44,20 @@ static void scrub_archive(struct process *process, void *state)
 enum err_code gateway_start(struct process *process, void *state, struct err *e)
 {
 	struct gateway *g = state;
+	int64_t look_ms;
 
 	g->ctx = process_ctx(process);
 	g->process = process;
 	g->settings = process_configuration(process);
+	look_ms = MIN((int64_t)SCRUB_LOOK_MS, g->settings->scrub_interval_ms);
 	g->db = process_db(process);
 	TRY(stores_open(g, e));
 	process_every(process, "gc", g->settings->gc_interval_ms, gc_task);
+	process_every(process, "compact", MIN(COMPACT_LOOK_MS, g->settings->compact_interval_ms), compact_task);
 	process_every(process, TRANSFER_TASK "object_store", MIGRATE_LOOK_MS, migrate_working);
 	process_every(process, TRANSFER_TASK "analysis_archive", MIGRATE_LOOK_MS, migrate_archive);
-	process_every(process, "scrub object_store", SCRUB_LOOK_MS, scrub_working);
-	process_every(process, "scrub analysis_archive", SCRUB_LOOK_MS, scrub_archive);
+	process_every(process, "scrub object_store", look_ms, scrub_working);
+	process_every(process, "scrub analysis_archive", look_ms, scrub_archive);
 	return ERR_OK;
 }
 

@@ -10,7 +10,7 @@
 #define DAMAGED_SHOWN 100
 #define OBJECTS_SHOWN 20     /* that a damaged chunk affects */
 #define TOLD_MAX (512 * KIB) /* bytes of their names in one reply */
-#define TIME_KEPT_MS 10000   /* of an audit's deadline, for the chunk under way */
+#define TIME_KEPT_MS 10000   /* of an audit's deadline, for the chunk under way; at most half of it */
 
 /* ---- scrub ---- */
 
@@ -113,12 +113,13 @@ enum err_code handle_store_scrub(struct rpc_call *call, const struct store_scrub
 enum err_code handle_store_audit(struct rpc_call *call, const struct store_audit_request *request,
                                  struct store_audit_reply *reply, struct err *e)
 {
+	int64_t left_ms = rpc_time_left(call);
 	struct audit_order order = {
 	    .after = request->after,
 	    .window = request->limit ? (size_t)request->limit : AUDIT_WINDOW,
 	    .remove_orphans = request->remove_orphans,
 	    .mark_missing = request->mark_missing,
-	    .deadline_ms = clock_monotonic_ms() + rpc_time_left(call) - TIME_KEPT_MS,
+	    .deadline_ms = clock_monotonic_ms() + left_ms - MIN(left_ms / 2, (int64_t)TIME_KEPT_MS),
 	};
 	struct store *store;
 

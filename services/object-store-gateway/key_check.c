@@ -40,7 +40,8 @@ static enum err_code warn_of_missing(struct store *s, struct db *db, struct err 
 
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT cipher_key, count(*) FROM objects.chunk WHERE store = $1 AND state = 'live'"
-	             " AND cipher_key <> ALL ($2::text[]) GROUP BY cipher_key ORDER BY cipher_key LIMIT $3",
+	             " AND cipher_key IS NOT NULL AND cipher_key <> ALL ($2::text[]) GROUP BY cipher_key ORDER BY "
+	             "cipher_key LIMIT $3",
 	             DB_TEXT(s->name), DB_TEXT(keyring_sql(s->keys)), DB_NUMBER(MISSING_SHOWN)));
 	for (size_t i = 0; i < db_count(rows); i++)
 		LOG_WARN("chunks cannot be read: their key is not configured", LOG_TEXT("store", s->name),
@@ -55,7 +56,7 @@ enum err_code keys_check(struct store *s, struct err *e)
 
 	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
 	for (size_t i = 0; i < keyring_count(s->keys); i++)
-		TRY(check_key(s, db, keyring_id(s->keys, i), i == 0, e));
+		TRY(check_key(s, db, keyring_id(s->keys, i), i == 0 && keyring_current(s->keys), e));
 	/* Counting all chunks may take longer than a statement may: no reason not to start. */
 	if (warn_of_missing(s, db, &why) != ERR_OK)
 		LOG_WARN("the keys that chunks name could not be counted", LOG_TEXT("store", s->name), LOG_ERR(&why));

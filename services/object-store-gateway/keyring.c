@@ -15,6 +15,7 @@ struct key {
 
 struct keyring {
 	char *sql;
+	bool off; /* none of them encrypts */
 	size_t count;
 	struct key keys[KEYS_MAX];
 };
@@ -130,9 +131,13 @@ static enum err_code add_entries(struct keyring *ring, const char *place, const 
 {
 	struct entry entry = {.place = place};
 
-	while (next_entry(&text, &entry))
-		TRY(add_entry(ring, &entry, e));
-	if (!ring->count)
+	while (next_entry(&text, &entry)) {
+		if (entry.number == 1 && entry.len == strlen(KEY_NONE) && memcmp(entry.text, KEY_NONE, entry.len) == 0)
+			ring->off = true;
+		else
+			TRY(add_entry(ring, &entry, e));
+	}
+	if (!ring->count && !ring->off)
 		return ERR(e, ERR_INVALID, "%s holds no key; leave it out to store chunks as they are", place);
 	ring->sql = talloc_strdup_append(ring->sql, "}");
 	ASSERT(ring->sql);
@@ -160,7 +165,7 @@ enum err_code keyring_parse(TALLOC_CTX *ctx, const char *place, const char *text
 
 const char *keyring_current(const struct keyring *ring)
 {
-	return ring ? ring->keys[0].id : NULL;
+	return ring && !ring->off ? ring->keys[0].id : NULL;
 }
 
 size_t keyring_count(const struct keyring *ring)

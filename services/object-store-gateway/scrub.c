@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define RENEW_MS 5000
+#define RENEW_MS 3000
 #define BATCH 64
 #define SAVE_MS 5000
 #define AWAY_AFTER 3       /* chunks of one back end in a row that could not be read: it is away, */

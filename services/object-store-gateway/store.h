@@ -21,6 +21,7 @@ struct settings {
 	struct process_config process;
 	const struct config_node *object_store, *analysis_archive; /* read by stores_open */
 	int64_t gc_grace_ms, gc_write_grace_ms, gc_interval_ms, gc_batch;
+	int64_t compact_interval_ms, compact_below;
 	int64_t lease_ms; /* of background work, among replicas */
 	int64_t scrub_rate, scrub_interval_ms;
 };

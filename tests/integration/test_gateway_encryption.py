@@ -253,9 +253,16 @@ def test_encryption_is_switched_on_and_off_for_what_is_there(new_gateway, driver
     all_there(gateway, data)
     gateway.restart()
     assert gateway.rekey(status=1)["failed"] == 8  # the key is needed once more
-    gateway.restart("k1")
+    gateway.process.stop()
+    gateway.encryption = {"keys": "none," + keys("k1")}
+    gateway.start()
+    all_there(gateway, data)
+    said = gateway.rekey()
+    assert (said["key"], said["rewritten"], said.get("failed", 0), said.get("left", 0)) == ("none", 8, 0, 0)
+    gateway.restart()
     all_there(gateway, data)
     nothing_half_there(gateway)
+    assert any(NEEDLE in piece for piece in gateway.dump())
 
 
 def test_the_command_line_tells_keys_apart(new_gateway):

@@ -92,6 +92,16 @@ def next_pass(gateway, store=STORE, seconds=30):
     return wait_until(over, f"pass {number} of {store}", seconds=seconds)[-1]
 
 
+def start_and_be_killed(gateway, point):
+    """It may die before it has said that it is ready."""
+    try:
+        gateway.start(fault=point)
+    except AssertionError:
+        pass
+    wait_until(lambda: not gateway.process.alive(), "the gateway to be killed")
+    assert gateway.process.process.returncode == -signal.SIGKILL
+
+
 def expire_leases(gateway):
     """What time does when a replica was killed."""
     gateway.sql("UPDATE objects.lease SET until = now() - interval '1 second'")
@@ -156,7 +166,7 @@ def test_a_reader_never_sees_damage_that_a_copy_can_heal(new_gateway, driver, ha
 @pytest.mark.parametrize("driver", ["db", "localfs"])
 def test_the_scrub_finds_damage_and_heals_it_from_the_archive(new_gateway, driver):
     gateway = new_gateway(driver, **FAST)
-    data = fill(gateway, 20)
+    data = fill(gateway, 14)
     gateway.put("twin", data["doc-7"])
     copy(gateway, "doc-7")
     copy(gateway, "doc-11")
@@ -164,7 +174,7 @@ def test_the_scrub_finds_damage_and_heals_it_from_the_archive(new_gateway, drive
     lose(gateway, data["doc-11"])
     lose(gateway, data["doc-13"])
     done = next_pass(gateway)
-    assert (done["chunks"], done["damaged"], done["healed"]) == (20, 3, 2)
+    assert (done["chunks"], done["damaged"], done["healed"]) == (14, 3, 2)
     assert gateway.get("twin") == data["doc-7"] and gateway.get("doc-11") == data["doc-11"]
     status = gateway("store_scrub", store=STORE)
     assert [(d["sha256"], d["objects"]) for d in status["damaged"]] == [(sha(data["doc-13"]), ["a/b/doc-13"])]
@@ -231,20 +241,17 @@ SCRUB_POINTS = [
 @pytest.mark.parametrize("point", SCRUB_POINTS)
 def test_kill_9_within_a_scrub_and_the_pass_goes_on(new_gateway, point):
     gateway = new_gateway("localfs", **OFF)
-    data = fill(gateway, 80)
-    copy(gateway, "doc-70")
+    data = fill(gateway, 12)
+    copy(gateway, "doc-9")
     copy(gateway, "doc-5")
-    spoil(gateway, data["doc-70"])
+    spoil(gateway, data["doc-9"])
     lose(gateway, data["doc-5"])
     gateway.process.stop()
     # A pass begins when the last began an hour ago: what goes on after the restart is this one.
     gateway.settings.update(scrub_rate=1 << 36, scrub_interval="1h")
-    gateway.start(fault=point)
-    wait_until(lambda: not gateway.process.alive(), "the gateway to be killed")
-    assert gateway.process.process.returncode == -signal.SIGKILL
-    position = gateway.sql(f"SELECT position FROM objects.scrub WHERE store = '{STORE}'")
+    start_and_be_killed(gateway, point)
     if point == "scrub-after-batch":
-        assert int(position) > 0
+        assert int(gateway.sql("SELECT max(position) FROM objects.scrub")) > 0
     expire_leases(gateway)
     gateway.start()
 
@@ -255,13 +262,12 @@ def test_kill_9_within_a_scrub_and_the_pass_goes_on(new_gateway, point):
     done = wait_until(finished, "the pass to be finished")
     assert [p["pass"] for p in done] == [1]
     # Chunks that were healed before the kill, and not counted yet, have new numbers, beyond the pass.
-    assert 78 <= done[0]["chunks"] <= 80
-    for key, content in data.items():
-        assert gateway.get(key) == content
+    assert 10 <= done[0]["chunks"] <= 12
+    assert gateway.get("doc-5") == data["doc-5"] and gateway.get("doc-9") == data["doc-9"]
     assert gateway("store_scrub", store=STORE).get("marked", 0) == 0
     wait_until(lambda: swept(gateway), "the sweep to take what was begun", every=0.3)
     assert "damaged" not in gateway("store_verify", store=STORE)
-    assert as_json(gateway, "store", "audit", STORE)["items"][0]["listed"] == 80
+    assert as_json(gateway, "store", "audit", STORE)["items"][0]["listed"] == 12
 
 
 def swept(gateway):
@@ -270,9 +276,9 @@ def swept(gateway):
 
 
 def test_one_replica_scrubs_and_another_goes_on_when_it_is_killed(new_gateway):
-    slow = {"scrub_rate": 1 << 16, "scrub_interval": "1h"}  # a quarter of a second for each chunk
+    slow = {"scrub_rate": 1 << 14, "scrub_interval": "1h"}  # a second for each chunk
     first = new_gateway("localfs", **OFF)
-    fill(first, 60)
+    fill(first, 10)
     second = new_gateway("localfs", start=False, **slow)
     second.driver = first.driver
     first.process.stop()
@@ -280,7 +286,7 @@ def test_one_replica_scrubs_and_another_goes_on_when_it_is_killed(new_gateway):
     first.start()
     wait_until(lambda: passes(first), "the pass to begin")
     second.start()
-    wait_until(lambda: passes(first)[0].get("chunks", 0) > 10, "some of it to be saved")
+    wait_until(lambda: passes(first)[0].get("chunks", 0) > 2, "some of it to be saved")
     worker = first("store_scrub", store=STORE)["worker"]
     assert second("store_scrub", store=STORE)["worker"] == worker
     first.process.kill()
@@ -288,7 +294,7 @@ def test_one_replica_scrubs_and_another_goes_on_when_it_is_killed(new_gateway):
         lambda: second("store_scrub", store=STORE).get("worker", worker) != worker, "the other to go on", seconds=60
     )
     done = wait_until(lambda: [p for p in passes(second) if "finished_at" in p], "the end of the pass", seconds=60)
-    assert (done[0]["pass"], done[0]["chunks"]) == (1, 60)
+    assert (done[0]["pass"], done[0]["chunks"]) == (1, 10)
 
 
 def crowd(gateway, over, wrong):
@@ -317,16 +323,16 @@ def crowd(gateway, over, wrong):
 @pytest.mark.parametrize("driver", ["db", "localfs"])
 def test_scrub_and_audit_report_nothing_of_what_comes_and_goes(new_gateway, driver):
     gateway = new_gateway(driver, gc_grace="0s", gc_interval="100ms", **FAST)
-    data = fill(gateway, 30)
+    data = fill(gateway, 10)
     over, wrong = threading.Event(), []
     threads = crowd(gateway, over, wrong)
     for thread in threads:
         thread.start()
     try:
-        for _ in range(4):
+        for _ in range(2):
             audited = as_json(gateway, "store", "audit", STORE, "--remove-orphans", "--mark-missing")["items"][0]
             assert "orphans" not in audited and "missing" not in audited
-            assert audited["listed"] >= 30
+            assert audited["listed"] >= 10
             assert "damaged" not in next_pass(gateway)
     finally:
         over.set()
@@ -343,12 +349,12 @@ def test_scrub_and_audit_report_nothing_of_what_comes_and_goes(new_gateway, driv
 
 def test_verify_reports_samples_and_heals(new_gateway):
     gateway = new_gateway("localfs", **OFF)
-    data = fill(gateway, 30)
+    data = fill(gateway, 12)
     copy(gateway, "doc-3")
     for key in ("doc-3", "doc-4"):
         spoil(gateway, data[key])
     shown = stowage(gateway, "store", "verify", STORE, "--no-heal", status=1)
-    assert "30 chunks checked" in shown and "2 damaged\n" in shown and "a/b/doc-3" in shown and "a/b/doc-4" in shown
+    assert "12 chunks checked" in shown and "2 damaged\n" in shown and "a/b/doc-3" in shown and "a/b/doc-4" in shown
     shown = stowage(gateway, "store", "verify", STORE, status=1)
     assert "2 damaged, 1 of them healed" in shown and "healed: " in shown
     assert gateway.get("doc-3") == data["doc-3"]
@@ -356,10 +362,10 @@ def test_verify_reports_samples_and_heals(new_gateway):
     gateway.put("elsewhere", copy_of_4, store=ARCHIVE)
     healed = as_json(gateway, "store", "verify", STORE, "--heal")
     assert [(d["sha256"], d["healed"], d["objects"]) for d in healed["damaged"]] == [(sha(copy_of_4), True, ["a/b/doc-4"])]
-    assert as_json(gateway, "store", "verify", STORE) == {"checked": 30, "bytes": sum(map(len, data.values()))}
+    assert as_json(gateway, "store", "verify", STORE) == {"checked": 12, "bytes": sum(map(len, data.values()))}
     assert as_json(gateway, "store", "verify", STORE, "--count", "7")["checked"] == 7
-    assert as_json(gateway, "store", "verify", STORE, "--count", "700")["checked"] == 30
-    assert as_json(gateway, "store", "verify", STORE, "--sample", "100%")["checked"] == 30
+    assert as_json(gateway, "store", "verify", STORE, "--count", "700")["checked"] == 12
+    assert as_json(gateway, "store", "verify", STORE, "--sample", "100%")["checked"] == 12
     assert as_json(gateway, "store", "verify", STORE, "--sample", "0.0001").get("checked", 0) < 5
     for wrong in (["--sample", "0"], ["--sample", "101"], ["--sample", "x"], ["--count", "0"], ["--count", "1", "--sample", "1"]):
         stowage(gateway, "store", "verify", STORE, *wrong, status=2)

@@ -88,7 +88,7 @@ static void a_key_that_is_not_there_is_named(void **state)
 
 static const char *stored_key(struct fixture *f, TALLOC_CTX *ctx, const void *bytes, size_t len)
 {
-	struct chunk chunk;
+	struct chunk chunk = {0};
 
 	assert_true(find(f, ctx, bytes, len, &chunk));
 	return talloc_strdup(ctx, chunk.cipher_key);
@@ -100,7 +100,7 @@ static void comes_back_and_is_not_to_be_seen(struct fixture *f)
 	static const char words[] = "the quick brown fox jumps over the lazy dog ";
 	uint8_t *raw = talloc_size(ctx, STORED_MAX);
 	char *text = talloc_strdup(ctx, "");
-	struct chunk chunk;
+	struct chunk chunk = {0};
 	size_t got;
 
 	for (int i = 0; i < 100; i++)
@@ -137,7 +137,7 @@ static void fills_a_chunk(struct fixture *f)
 {
 	SCRATCH_CTX(ctx);
 	void *noise = talloc_size(ctx, CHUNK_MAX);
-	struct chunk chunk;
+	struct chunk chunk = {0};
 
 	fixture_noise(noise, CHUNK_MAX, 7);
 	use_keys(f, K1);

@@ -47,6 +47,25 @@ static void lists_of_keys_are_read_in_their_order(void **state)
 	}
 }
 
+static void the_word_none_switches_off_and_keeps_the_keys(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct keyring *ring;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(parse(ctx, " none ,k1:" ONE, &ring, &e), ERR_OK);
+	assert_null(keyring_current(ring));
+	assert_non_null(keyring_find(ring, "k1"));
+	assert_string_equal(keyring_sql(ring), "{\"k1\"}");
+	assert_int_equal(parse(ctx, "# off\nnone\n", &ring, &e), ERR_OK);
+	assert_null(keyring_current(ring));
+	assert_int_equal(keyring_count(ring), 0);
+	assert_int_equal(parse(ctx, "k1:" ONE ",none", &ring, &e), ERR_INVALID);
+	assert_int_equal(parse(ctx, "none,none", &ring, &e), ERR_INVALID);
+	assert_int_equal(parse(ctx, "nonet", &ring, &e), ERR_INVALID);
+}
+
 static void each_key_is_found_by_its_id(void **state)
 {
 	SCRATCH_CTX(ctx);
@@ -141,7 +160,7 @@ static void a_hundred_keys_are_the_most(void **state)
 
 	(void)state;
 	for (int i = 0; i < KEYS_MAX; i++)
-		text = talloc_asprintf_append(text, "k%d:%c%c%s\n", i, 'A' + i / 26, 'A' + i % 26, ONE + 2);
+		text = talloc_asprintf_append(text, "k%d:%c%c%s\n", i, 'A' + i / 26, 'A' + i % 26, &ONE[2]);
 	assert_int_equal(parse(ctx, text, &ring, &e), ERR_OK);
 	assert_int_equal(keyring_count(ring), KEYS_MAX);
 	text = talloc_asprintf_append(text, "one-more:%s\n", TWO);
@@ -153,6 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lists_of_keys_are_read_in_their_order),
+	    cmocka_unit_test(the_word_none_switches_off_and_keeps_the_keys),
 	    cmocka_unit_test(each_key_is_found_by_its_id),
 	    cmocka_unit_test(without_keys_there_is_no_ring),
 	    cmocka_unit_test(what_is_wrong_is_named_without_showing_a_key),

@@ -120,6 +120,13 @@ static void goes_to_the_current_key(struct fixture *f)
 	assert_string_equal(r.key, "none");
 	assert_non_null(strstr(r.failures[0].reason, "key k2, which is not configured"));
 	assert_int_equal(under(f, "k2"), CHUNKS);
+	use_keys(f, "none," K2);
+	r = rekey(f, ctx, 0);
+	assert_int_equal(r.rewritten, CHUNKS);
+	assert_int_equal(r.left, 0);
+	assert_string_equal(r.key, "none");
+	use_keys(f, NULL);
+	get_all(f, CHUNKS);
 }
 
 static void all_chunks_go_to_the_current_key(void **state)
