@@ -94,6 +94,15 @@ enum err_code db_query_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **r
 enum err_code db_query_once_params(struct db *db, TALLOC_CTX *ctx, struct db_rows **rows, struct err *e,
                                    const char *sql, const struct db_param *params, size_t count) MUST_CHECK;
 
+/* As db_query_binary, but the rows are not collected: body is called with each when it comes, and it lives as long as
+ * that call. body must not use db. When it fails its error is the result, and it is not called again. */
+typedef enum err_code (*db_row)(const struct db_rows *row, void *arg, struct err *e);
+#define db_query_each(db, body, arg, e, sql, ...)                                                                      \
+	db_query_each_params((db), (body), (arg), (e), (sql), (const struct db_param[]){DB_NULL, ##__VA_ARGS__},       \
+	                     ARRAY_SIZE(((const struct db_param[]){DB_NULL, ##__VA_ARGS__})) - 1)
+enum err_code db_query_each_params(struct db *db, db_row body, void *arg, struct err *e, const char *sql,
+                                   const struct db_param *params, size_t count) MUST_CHECK;
+
 size_t db_count(const struct db_rows *rows);
 size_t db_affected(const struct db_rows *rows); /* rows inserted, updated or deleted */
 bool db_is_null(const struct db_rows *rows, size_t row, size_t column);

@@ -30,6 +30,14 @@ struct db_statement {
 	UT_hash_handle hh;
 };
 
+/* What is done with each row of the statement under way, instead of collecting them. */
+struct row_by_row {
+	db_row body;
+	void *arg;
+	enum err_code code; /* of the first call that failed; no other follows */
+	struct err failure;
+};
+
 struct db {
 	PGconn *conn;
 	struct db_pool *pool;
@@ -37,8 +45,9 @@ struct db {
 	struct db_statement *statements;
 	uint64_t prepared; /* ever, for names that are not used twice */
 	int64_t answer_ms; /* the longest wait for one answer; 0: none. Outlasts the server's own statement_timeout */
-	bool broken;       /* of no use any more; closed by db_release */
-	bool keep_not;     /* has settings of its own (LISTEN, no time limit): closed by db_release */
+	struct row_by_row *each; /* NULL: rows are collected */
+	bool broken;             /* of no use any more; closed by db_release */
+	bool keep_not;           /* has settings of its own (LISTEN, no time limit): closed by db_release */
 	bool in_transaction;
 	bool run_again; /* the transaction failed in a way that a second run may not */
 };

@@ -104,6 +104,16 @@ static bool wait_result(struct db *db, int64_t until_ms, struct err *e)
 	}
 }
 
+/* Takes over the result. */
+static void hand_over(struct row_by_row *each, PGresult *result)
+{
+	SCRATCH_CTX(ctx);
+	struct db_rows *row = db_rows_new(ctx, result, true);
+
+	if (each->code == ERR_OK)
+		each->code = each->body(row, each->arg, &each->failure);
+}
+
 PGresult *db_receive(struct db *db, struct err *e)
 {
 	int64_t until_ms = db->answer_ms ? clock_monotonic_ms() + db->answer_ms : INT64_MAX;
@@ -120,6 +130,10 @@ PGresult *db_receive(struct db *db, struct err *e)
 			break;
 		if (failed) {
 			PQclear(next);
+			continue;
+		}
+		if (db->each && PQresultStatus(next) == PGRES_SINGLE_TUPLE) {
+			hand_over(db->each, next);
 			continue;
 		}
 		PQclear(kept);
@@ -223,6 +237,8 @@ static enum err_code execute(struct db *db, const char *sql, const struct argume
 		sent = PQsendQueryPrepared(db->conn, s->name, a->count, a->values, a->lengths, a->formats, format);
 	else
 		sent = PQsendQueryParams(db->conn, sql, a->count, NULL, a->values, a->lengths, a->formats, format);
+	if (sent && db->each)
+		PQsetSingleRowMode(db->conn);
 	code = finish(db, sent, sql, out, e);
 	if (code != ERR_OK && s && !fresh && is_stale(*out)) {
 		forget(db, s);
@@ -278,11 +294,27 @@ enum err_code db_query_once_params(struct db *db, TALLOC_CTX *ctx, struct db_row
 	enum err_code code;
 
 	TRY(db_check_usable(db, e));
-	code = finish(
-	    db, PQsendQueryParams(db->conn, sql, a.count, NULL, a.values, a.lengths, a.formats, 0), sql, &result, e);
+	code = finish(db, PQsendQueryParams(db->conn, sql, a.count, NULL, a.values, a.lengths, a.formats, 0), sql,
+	              &result, e);
 	if (code == ERR_OK)
 		give(ctx, rows, result, false);
 	else
 		PQclear(result);
 	return code;
+}
+
+enum err_code db_query_each_params(struct db *db, db_row body, void *arg, struct err *e, const char *sql,
+                                   const struct db_param *params, size_t count)
+{
+	struct row_by_row each = {.body = body, .arg = arg};
+	enum err_code code;
+
+	db->each = &each;
+	code = db_query_params(db, NULL, NULL, e, sql, true, params, count);
+	db->each = NULL;
+	if (code != ERR_OK || each.code == ERR_OK)
+		return code;
+	if (e)
+		*e = each.failure;
+	return each.code;
 }

@@ -39,6 +39,12 @@ take_lock() {
 	flock -w 120 9 || die "another up or down of $dir is running"
 }
 
+# A directory of this user's own that PostgreSQL, started by root as another user, must get through.
+make_passable() {
+	mkdir -p "$1"
+	chmod "$([ "$(id -u)" = 0 ] && echo 711 || echo 700)" "$1"
+}
+
 set_sockets() {
 	sockets=$run
 	if [ "${#run}" -gt 80 ]; then
@@ -47,7 +53,7 @@ set_sockets() {
 			sockets=$(mktemp -d /tmp/stowage-XXXXXX)
 			echo "$sockets" >"$run/sockets"
 		fi
-		chmod 755 "$sockets"
+		make_passable "$sockets"
 	fi
 }
 

@@ -6,9 +6,9 @@
 #define CATALOG_REGISTRY_CREDENTIALS_H
 
 #include "common/db.h"
+#include "common/vault.h"
 #include "proto/messages.h"
 #include "services/catalog/registry_pool.h"
-#include "common/vault.h"
 
 /* Anonymous when the account has none for this registry. Texts hang on ctx. */
 enum err_code registry_credentials_find(struct db *db, TALLOC_CTX *ctx, const struct vault *vault, const char *account,

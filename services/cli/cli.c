@@ -234,7 +234,7 @@ enum err_code cli_check_account(struct cli *cli, struct err *e)
 	const struct image_list_request request = {.limit = 1};
 	struct image_list_reply reply;
 	struct proto_call call;
-	struct rpc_client *catalog;
+	struct rpc_client *catalog = NULL;
 	struct err failure = {0};
 
 	if (strcmp(cli->account, DEFAULT_ACCOUNT) == 0 || cli_catalog(cli, &catalog, &failure) != ERR_OK)

@@ -36,7 +36,7 @@ static NORETURN void run_gateway(const char *path, const char **files, size_t co
 	const char *words[2 * FILES_MAX + 3] = {path, "--check"};
 	size_t n = 2;
 
-	for (size_t i = 0; i < count && i < FILES_MAX; i++) {
+	for (size_t i = 0; i < count; i++) {
 		words[n++] = "--config";
 		words[n++] = files[i];
 	}
@@ -135,6 +135,8 @@ enum err_code cmd_store_check(struct cli *cli, const struct args *args, struct e
 	char *text;
 	int status;
 
+	if (count > FILES_MAX)
+		return cli_misuse(cli, e, "%zu files, at most %d are allowed", count, FILES_MAX);
 	TRY(collect(cli, files, count, &text, &status, e));
 	report = cJSON_Parse(text);
 	items = cJSON_GetObjectItemCaseSensitive(report, "items");

@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-#define PAUSE_US 300000
+#define PAUSE_US 500000
 #define PATIENCE_MS 60000 /* without any progress */
 
 struct work {
@@ -37,6 +37,15 @@ static void add(struct work *w, const struct store_compact_reply *r)
 	sum->waiting = r->waiting;
 }
 
+static enum err_code in_use(struct work *w, struct err *e)
+{
+	w->cli->reached = true;
+	return ERR(e, ERR_UNAVAILABLE,
+	           "a table of %s that should be emptied or dropped has been in use for a minute, by a backup or a long"
+	           " transaction perhaps; what was begun goes on in the background",
+	           w->request.store);
+}
+
 static enum err_code compact(struct work *w, struct err *e)
 {
 	do {
@@ -49,11 +58,7 @@ static enum err_code compact(struct work *w, struct err *e)
 		progress_show(&w->progress, "%lld rows moved, %s given back%s", (long long)w->sum.moved_rows,
 		              show_bytes(scratch, w->sum.freed_bytes), reply.waiting ? ", waiting" : "");
 		if (reply.more && clock_monotonic_ms() - w->moved_ms > PATIENCE_MS)
-			return ERR(
-			    e, ERR_UNAVAILABLE,
-			    "a table of %s that is to be emptied or dropped has been in use for a minute, by a"
-			    " backup or a long transaction perhaps; the gateway goes on with it in the background",
-			    w->request.store);
+			return in_use(w, e);
 		if (reply.waiting)
 			usleep(PAUSE_US);
 	} while (w->sum.more);

@@ -1,3 +1,4 @@
+#include "common/clock.h"
 #include "services/cli/commands.h"
 #include "services/cli/json_writer.h"
 #include "services/cli/listing.h"
@@ -6,7 +7,9 @@
 
 #include <unistd.h>
 
-#define LOOK_US 500000
+#define LOOK_MS 500
+#define LOOK_MAX_MS 30000
+#define LOOK_PAUSE 20 /* times as long as a look took: it counts what is left */
 
 static const char *store_of(const struct args *args)
 {
@@ -21,6 +24,7 @@ enum err_code cmd_store_backends(struct cli *cli, const struct args *args, struc
 	                                              {"CHUNKS", .right = true},
 	                                              {"STORED", .right = true},
 	                                              {"SPARE", .right = true},
+	                                              {"UNFINISHED", .right = true},
 	                                              {"WHERE", .elastic = true},
 	                                              {NULL}};
 	const struct store_backends_request request = {.store = args->word_count ? args->words[0] : NULL};
@@ -37,7 +41,8 @@ enum err_code cmd_store_backends(struct cli *cli, const struct args *args, struc
 
 		TRY(listing_add(l, b, e, b->store, b->name, b->current ? "here" : "", show_number(cli->ctx, b->chunks),
 		                show_bytes(cli->ctx, b->stored_bytes),
-		                b->spare_chunks ? show_number(cli->ctx, b->spare_chunks) : "", b->identity));
+		                b->spare_chunks ? show_number(cli->ctx, b->spare_chunks) : "",
+		                b->unfinished_chunks ? show_number(cli->ctx, b->unfinished_chunks) : "", b->identity));
 	}
 	listing_end(l, "no back ends");
 	return ERR_OK;
@@ -60,39 +65,67 @@ static enum err_code outcome(const struct transfer_item *t, struct err *e)
 {
 	if (t->state != TRANSFER_FAILED)
 		return ERR_OK;
-	return ERR(e, ERR_CORRUPT, "migration from %s to %s failed: %lld chunks are left in %s, the last error was: %s",
-	           t->from, t->to, (long long)t->left_chunks, t->from, t->last_error ? t->last_error : "none");
+	return ERR(e, ERR_PRECONDITION,
+	           "migration from %s to %s failed: %lld chunks are left in %s, the last error was: %s", t->from, t->to,
+	           (long long)t->left_chunks, t->from, t->last_error ? t->last_error : "none");
+}
+
+/* That somebody else stopped it is a failure of who waits for its end. */
+static enum err_code outcome_of_wait(const struct transfer_item *t, struct err *e)
+{
+	if (t->state == TRANSFER_STOPPED)
+		return ERR(e, ERR_CANCELLED, "migration from %s to %s was stopped: %lld chunks are left in %s", t->from,
+		           t->to, (long long)t->left_chunks, t->from);
+	return outcome(t, e);
+}
+
+static struct transfer_item keep(TALLOC_CTX *ctx, const char *store, const struct transfer_item *t)
+{
+	struct transfer_item kept = *t;
+
+	kept.store = store;
+	kept.from = talloc_strdup(ctx, t->from);
+	kept.to = talloc_strdup(ctx, t->to);
+	kept.last_error = t->last_error ? talloc_strdup(ctx, t->last_error) : NULL;
+	return kept;
+}
+
+/* The transfer `id`; while it runs, after a pause that is long where looking takes long. */
+static enum err_code look(struct cli *cli, const char *store, int64_t id, struct progress *progress,
+                          struct transfer_item *t, struct err *e)
+{
+	SCRATCH_CTX(scratch);
+	int64_t began = clock_monotonic_ms(), pause_ms;
+	struct store_migrate_status_reply reply;
+
+	TRY(ask_status(cli, scratch, store, &reply, e));
+	if (reply.items_count == 0 || reply.items[0].id != id)
+		return ERR(e, ERR_CONFLICT, "another migration of %s was started", store);
+	if (reply.items[0].state != TRANSFER_RUNNING) {
+		*t = keep(cli->ctx, store, &reply.items[0]);
+		return ERR_OK;
+	}
+	t->state = TRANSFER_RUNNING;
+	progress_show(progress, "%lld of %lld chunks moved, %lld left", (long long)reply.items[0].moved_chunks,
+	              (long long)reply.items[0].chunks, (long long)reply.items[0].left_chunks);
+	pause_ms = MIN(LOOK_PAUSE * (clock_monotonic_ms() - began), (int64_t)LOOK_MAX_MS);
+	TRY(cli_wait_ms(cli, MAX(pause_ms, (int64_t)LOOK_MS), "the migration", &pause_ms, e));
+	usleep((useconds_t)pause_ms * 1000);
+	return ERR_OK;
 }
 
 /* Until the transfer `id` ended. */
 static enum err_code wait_for(struct cli *cli, const char *store, int64_t id, struct transfer_item *last, struct err *e)
 {
+	enum err_code code;
 	struct progress progress;
 
 	progress_init(&progress, cli);
-	for (;;) {
-		SCRATCH_CTX(scratch);
-		struct store_migrate_status_reply reply;
-		enum err_code code = ask_status(cli, scratch, store, &reply, e);
-
-		if (code != ERR_OK || reply.items_count == 0 || reply.items[0].id != id) {
-			progress_end(&progress);
-			TRY(code);
-			return ERR(e, ERR_CONFLICT, "another migration of %s was started", store);
-		}
-		*last = reply.items[0];
-		last->from = talloc_strdup(cli->ctx, last->from);
-		last->to = talloc_strdup(cli->ctx, last->to);
-		last->last_error = last->last_error ? talloc_strdup(cli->ctx, last->last_error) : NULL;
-		last->store = store;
-		if (last->state != TRANSFER_RUNNING)
-			break;
-		progress_show(&progress, "%lld of %lld chunks moved, %lld left", (long long)last->moved_chunks,
-		              (long long)last->chunks, (long long)last->left_chunks);
-		usleep(LOOK_US);
-	}
+	do
+		code = look(cli, store, id, &progress, last, e);
+	while (code == ERR_OK && last->state == TRANSFER_RUNNING);
 	progress_end(&progress);
-	return ERR_OK;
+	return code;
 }
 
 enum err_code cmd_store_migrate_start(struct cli *cli, const struct args *args, struct err *e)
@@ -120,7 +153,7 @@ enum err_code cmd_store_migrate_start(struct cli *cli, const struct args *args, 
 		else
 			printf("%s: %lld chunks moved, %s\n", transfer_state_text(last.state),
 			       (long long)last.moved_chunks, show_bytes(cli->ctx, last.moved_bytes));
-		return outcome(&last, e);
+		return outcome_of_wait(&last, e);
 	}
 	if (cli->json)
 		return output_record(record_store_migrate_start_reply(), &reply, e);

@@ -1,7 +1,7 @@
 #include "services/cli/commands.h"
 #include "services/cli/output.h"
-#include "services/cli/table.h"
 #include "services/cli/progress.h"
+#include "services/cli/table.h"
 
 #define BATCH 1000
 #define FAILURES_KEPT 100

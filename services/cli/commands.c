@@ -235,8 +235,10 @@ static const char migrate_details[] =
     "services, goes on after a restart, and has failed when a single chunk could not be moved. With --keep-source the "
     "source's copies stay as spare ones until a migration without it.";
 static const char rekey_details[] =
-    "The first of the keys in the configuration is the current one; where it is the word none, chunks are decrypted. All "
-    "gateways must have the same keys before. Runs while the system serves; when it was interrupted, run it again. After it "
+    "The first of the keys in the configuration is the current one; where it is the word none, chunks are decrypted. "
+    "All "
+    "gateways must have the same keys before. Runs while the system serves; when it was interrupted, run it again. "
+    "After it "
     "has succeeded no chunk names another key, and the old ones may go from the configuration.";
 static const char quota_details[] = "At least one of --megabytes and --objects. What is there already counts, and "
 				    "stays even if it is more: only growth is "
@@ -246,8 +248,10 @@ static const char check_details[] =
     "reaches "
     "each store's back end, logs in, writes a chunk, reads it back and removes it. The gateway need not run.";
 static const char compact_details[] =
-    "For chunks in the database: `store gc` removes rows, which later chunks take the place of; this moves what is left "
-    "out of sparse tables and drops them, so that the disk has the space back. Readers and writers go on meanwhile. Two "
+    "For chunks in the database: `store gc` removes rows, which later chunks take the place of; this moves what is "
+    "left "
+    "out of sparse tables and drops them, so that the disk has the space back. Readers and writers go on meanwhile. "
+    "Two "
     "stores that are both in the database share its tables. The gateway does the same by itself where a table is very "
     "sparse. What ends early is gone on with the next time.";
 static const char put_details[] =

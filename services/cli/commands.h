@@ -18,9 +18,9 @@ command_function cmd_job_ls, cmd_job_get, cmd_job_cancel, cmd_job_retry;
 command_function cmd_archive_add, cmd_archive_ls, cmd_archive_get, cmd_archive_restore, cmd_archive_rm,
     cmd_archive_summary;
 
-command_function cmd_store_ls, cmd_store_stats, cmd_store_verify, cmd_store_scrub, cmd_store_audit, cmd_store_gc, cmd_store_compact,
-    cmd_store_backends, cmd_store_migrate_start, cmd_store_migrate_status, cmd_store_migrate_stop, cmd_store_check,
-    cmd_store_quota_set, cmd_store_quota_ls, cmd_store_quota_rm, cmd_store_rekey;
+command_function cmd_store_ls, cmd_store_stats, cmd_store_verify, cmd_store_scrub, cmd_store_audit, cmd_store_gc,
+    cmd_store_compact, cmd_store_backends, cmd_store_migrate_start, cmd_store_migrate_status, cmd_store_migrate_stop,
+    cmd_store_check, cmd_store_quota_set, cmd_store_quota_ls, cmd_store_quota_rm, cmd_store_rekey;
 command_function cmd_object_ls, cmd_object_get, cmd_object_put, cmd_object_rm;
 
 command_function cmd_registry_add, cmd_registry_ls, cmd_registry_rm;

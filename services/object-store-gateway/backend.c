@@ -11,9 +11,11 @@
 /* One back end that this process has to do with. `backend` is filled when conn is set, and not changed afterwards. */
 struct slot {
 	struct backend backend;
-	pthread_mutex_t opening; /* guards what follows, and conn while it is not set */
-	int64_t retry_at_ms;     /* clock_monotonic_ms(); after a failure, not before */
-	struct err failure;
+	pthread_mutex_t mutex; /* guards what follows, and conn while it is not set */
+	pthread_cond_t tried;  /* an attempt to open it is over */
+	bool opening;          /* somebody is at it */
+	int64_t retry_at_ms;   /* clock_monotonic_ms(); after a failure, not before */
+	struct err failure;    /* of the last attempt; ERR_OK: there was none */
 	struct slot *next;
 };
 
@@ -31,8 +33,12 @@ static const char *vault_context(TALLOC_CTX *ctx, const struct store *s, const c
 static struct slot *slot_new(void)
 {
 	struct slot *slot = talloc_zero(NULL, struct slot);
+	pthread_condattr_t attributes;
 
-	ASSERT(slot && pthread_mutex_init(&slot->opening, NULL) == 0);
+	ASSERT(slot && pthread_mutex_init(&slot->mutex, NULL) == 0 && pthread_condattr_init(&attributes) == 0);
+	ASSERT(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+	ASSERT(pthread_cond_init(&slot->tried, &attributes) == 0);
+	pthread_condattr_destroy(&attributes);
 	return slot;
 }
 
@@ -40,7 +46,8 @@ static void slot_free(struct slot *slot)
 {
 	if (slot->backend.conn)
 		slot->backend.driver->close(slot->backend.conn);
-	pthread_mutex_destroy(&slot->opening);
+	pthread_cond_destroy(&slot->tried);
+	pthread_mutex_destroy(&slot->mutex);
 	talloc_free(slot);
 }
 
@@ -175,15 +182,79 @@ enum err_code backends_adopt(struct store *s, const struct driver *driver, struc
 	return adopt(s, slot_new(), driver, conn, config, e);
 }
 
+/* rows: name, driver, identity, config. */
+static enum err_code read_config(struct store *s, TALLOC_CTX *ctx, const struct db_rows *rows, size_t row, char **text,
+                                 struct err *e)
+{
+	const char *context = vault_context(ctx, s, db_text(rows, row, 1), db_text(rows, row, 2));
+	size_t len = 0;
+	const void *sealed = db_bytes(rows, row, 3, &len);
+
+	if (!sealed || !s->vault)
+		return ERR(e, ERR_UNAVAILABLE, "its configuration was not remembered; start once with it");
+	if (vault_open(s->vault, ctx, context, sealed, len, text, e) != ERR_OK)
+		return ERR(e, ERR_UNAVAILABLE,
+		           "its configuration was sealed with another cluster secret; start once"
+		           " with it, or with that secret as the previous one");
+	return ERR_OK;
+}
+
+static enum err_code read_with_chunks(struct store *s, TALLOC_CTX *ctx, const struct driver *driver,
+                                      struct db_rows **rows, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+
+	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
+	return db_query(db, ctx, rows, e,
+	                "SELECT name, driver, identity, config FROM objects.backend b WHERE store = $1 AND driver = $2"
+	                " AND EXISTS (SELECT 1 FROM objects.chunk c WHERE c.backend = b.id"
+	                "   AND c.state IN ('live', 'spare'))",
+	                DB_TEXT(s->name), DB_TEXT(driver->name));
+}
+
+/* What the configuration names is not there, for the reason in e. It is not made where chunks should be in it: a disk
+ * that is not mounted looks like that, and what is written in its place is lost from sight when it is again. */
+static enum err_code may_be_made(struct store *s, const struct driver *driver, const struct config_node *config,
+                                 struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const struct err why = *e;
+	struct db_rows *rows;
+	char *text;
+
+	if (!s->vault)
+		return ERR_OK;
+	TRY(config_render(ctx, config, &text, e));
+	TRY(read_with_chunks(s, ctx, driver, &rows, e));
+	for (size_t i = 0; i < db_count(rows); i++) {
+		char *before;
+
+		if (read_config(s, ctx, rows, i, &before, e) == ERR_OK && strcmp(before, text) == 0)
+			return ERR(e, ERR_PRECONDITION,
+			           "back end %s (%s) has chunks, and is not there: %s; is it mounted? To do without"
+			           " what was in it, make it by hand",
+			           db_text(rows, i, 0), db_text(rows, i, 2), why.text);
+	}
+	return ERR_OK;
+}
+
 enum err_code backends_open(struct store *s, const struct driver *driver, const struct config_node *config,
                             struct err *e)
 {
+	struct driver_setup setup = {.store = s->name, .config = config, .db = s->db, .must_exist = true};
 	struct slot *slot = slot_new();
 	struct driver_conn *conn;
+	enum err_code code = driver->open(slot, &setup, &conn, e);
 
-	if (driver->open(slot, &(struct driver_setup){s->name, config, s->db}, &conn, e) != ERR_OK) {
+	if (code == ERR_NOT_FOUND) {
+		setup.must_exist = false;
+		code = may_be_made(s, driver, config, e);
+		if (code == ERR_OK)
+			code = driver->open(slot, &setup, &conn, e);
+	}
+	if (code != ERR_OK) {
 		slot_free(slot);
-		return e->code;
+		return code;
 	}
 	return adopt(s, slot, driver, conn, config, e);
 }
@@ -240,82 +311,117 @@ static enum err_code read_row(struct store *s, TALLOC_CTX *ctx, int64_t id, stru
 	return ERR_OK;
 }
 
-static enum err_code read_config(struct store *s, TALLOC_CTX *ctx, const struct db_rows *rows,
-                                 const struct config_node **config, struct err *e)
-{
-	const char *context = vault_context(ctx, s, db_text(rows, 0, 1), db_text(rows, 0, 2));
-	size_t len = 0;
-	const void *sealed = db_bytes(rows, 0, 3, &len);
-	char *text;
-
-	if (!sealed || !s->vault)
-		return ERR(e, ERR_UNAVAILABLE, "its configuration was not remembered; start once with it");
-	if (vault_open(s->vault, ctx, context, sealed, len, &text, e) != ERR_OK)
-		return ERR(e, ERR_UNAVAILABLE,
-		           "its configuration was sealed with another cluster secret; start once"
-		           " with it, or with that secret as the previous one");
-	return config_from_text(ctx, "remembered configuration", text, config, e);
-}
-
-static enum err_code open_remembered(struct store *s, struct slot *slot, const struct db_rows *rows, struct err *e)
+/* Into *out, for the caller to put into the slot. */
+static enum err_code open_remembered(struct store *s, struct slot *slot, const struct db_rows *rows,
+                                     struct backend *out, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	const struct driver *driver = driver_find(db_text(rows, 0, 1));
+	struct driver_setup setup = {.store = s->name, .db = s->db, .must_exist = true};
 	const char *identity = db_text(rows, 0, 2);
-	const struct config_node *config;
-	struct driver_conn *conn;
+	char *text;
 
-	if (!driver)
+	out->id = slot->backend.id;
+	out->driver = driver_find(db_text(rows, 0, 1));
+	if (!out->driver)
 		return ERR(e, ERR_UNAVAILABLE, "this version has no driver %s", db_text(rows, 0, 1));
-	TRY(read_config(s, ctx, rows, &config, e));
-	TRY(driver->open(slot, &(struct driver_setup){s->name, config, s->db}, &conn, e));
-	if (strcmp(driver->identity(conn), identity) != 0) {
-		ERR(e, ERR_UNAVAILABLE, "it was %s and is %s now", identity, driver->identity(conn));
-		driver->close(conn);
+	TRY(read_config(s, ctx, rows, 0, &text, e));
+	TRY(config_from_text(ctx, "remembered configuration", text, &setup.config, e));
+	TRY(out->driver->open(slot, &setup, &out->conn, e));
+	if (strcmp(out->driver->identity(out->conn), identity) != 0) {
+		ERR(e, ERR_UNAVAILABLE, "it was %s and is %s now", identity, out->driver->identity(out->conn));
+		out->driver->close(out->conn);
 		return ERR_UNAVAILABLE;
 	}
-	slot->backend.name = talloc_strdup(slot, db_text(rows, 0, 0));
-	slot->backend.identity = talloc_strdup(slot, identity);
-	ASSERT(slot->backend.name && slot->backend.identity);
-	slot->backend.driver = driver;
-	slot->backend.conn = conn;
+	out->name = talloc_strdup(slot, db_text(rows, 0, 0));
+	out->identity = talloc_strdup(slot, identity);
+	ASSERT(out->name && out->identity);
 	LOG_INFO("back end of an earlier configuration opened", LOG_TEXT("store", s->name),
-	         LOG_TEXT("backend", slot->backend.name), LOG_TEXT("identity", slot->backend.identity));
+	         LOG_TEXT("backend", out->name), LOG_TEXT("identity", out->identity));
 	return ERR_OK;
 }
 
-/* Whatever ended it, it is the back end that cannot be used for now. */
-static enum err_code open_slot(struct store *s, struct slot *slot, struct err *e)
+/* *away: it could not be opened; whatever the reason, it is the back end that cannot be used for now. Otherwise what
+ * failed is the database, which is asked again. */
+static enum err_code open_slot(struct store *s, struct slot *slot, struct backend *out, bool *away, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	struct db_rows *rows;
 	struct err why;
 
+	*away = false;
 	TRY(read_row(s, ctx, slot->backend.id, &rows, e));
-	if (open_remembered(s, slot, rows, &why) == ERR_OK)
+	*away = open_remembered(s, slot, rows, out, &why) != ERR_OK;
+	if (!*away)
 		return ERR_OK;
-	ERR(&slot->failure, ERR_UNAVAILABLE, "%s: back end %s (%s), which the configuration does not name: %s", s->name,
+	ERR(e, ERR_UNAVAILABLE, "%s: back end %s (%s), which the configuration does not name: %s", s->name,
 	    db_text(rows, 0, 0), db_text(rows, 0, 2), why.text);
-	slot->retry_at_ms = clock_monotonic_ms() + BACKEND_RETRY_MS;
-	LOG_WARN("back end of an earlier configuration cannot be opened", LOG_ERR(&slot->failure));
-	return fail_as(&slot->failure, e);
+	LOG_WARN("back end of an earlier configuration cannot be opened", LOG_ERR(e));
+	return ERR_UNAVAILABLE;
+}
+
+/* With the slot's mutex, which is free while the back end is asked. */
+static enum err_code try_slot(struct store *s, struct slot *slot, struct err *e)
+{
+	struct backend opened = {0};
+	enum err_code code;
+	struct err why;
+	bool away;
+
+	slot->opening = true;
+	pthread_mutex_unlock(&slot->mutex);
+	code = open_slot(s, slot, &opened, &away, &why);
+	pthread_mutex_lock(&slot->mutex);
+	slot->opening = false;
+	pthread_cond_broadcast(&slot->tried);
+	if (code == ERR_OK) {
+		slot->backend = opened;
+		return ERR_OK;
+	}
+	if (away) {
+		slot->failure = why;
+		slot->retry_at_ms = clock_monotonic_ms() + BACKEND_RETRY_MS;
+	}
+	return fail_as(&why, e);
+}
+
+/* With the slot's mutex. Who comes while somebody opens it waits a little, once: of a back end that was away the last
+ * time, it is known why. */
+static void await_attempt(struct slot *slot)
+{
+	int64_t until_ms = clock_monotonic_ms() + BACKEND_WAIT_MS;
+	struct timespec at = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+
+	while (slot->opening && slot->failure.code == ERR_OK &&
+	       pthread_cond_timedwait(&slot->tried, &slot->mutex, &at) == 0)
+		;
+}
+
+static enum err_code use_slot(struct store *s, struct slot *slot, struct err *e)
+{
+	await_attempt(slot);
+	if (slot->backend.conn)
+		return ERR_OK;
+	if (slot->failure.code != ERR_OK && (slot->opening || clock_monotonic_ms() < slot->retry_at_ms))
+		return fail_as(&slot->failure, e);
+	if (slot->opening)
+		return ERR(e, ERR_UNAVAILABLE,
+		           "%s: back end number %lld, which the configuration does not name, is being opened", s->name,
+		           (long long)slot->backend.id);
+	return try_slot(s, slot, e);
 }
 
 enum err_code backend_by_id(struct store *s, int64_t id, struct backend **out, struct err *e)
 {
-	enum err_code code = ERR_OK;
+	enum err_code code;
 	struct slot *slot;
 
 	*out = s->current;
 	if (id == s->current->id)
 		return ERR_OK;
 	slot = slot_of(s, id);
-	pthread_mutex_lock(&slot->opening);
-	if (!slot->backend.conn && clock_monotonic_ms() < slot->retry_at_ms)
-		code = fail_as(&slot->failure, e);
-	else if (!slot->backend.conn)
-		code = open_slot(s, slot, e);
-	pthread_mutex_unlock(&slot->opening);
+	pthread_mutex_lock(&slot->mutex);
+	code = use_slot(s, slot, e);
+	pthread_mutex_unlock(&slot->mutex);
 	*out = &slot->backend;
 	return code;
 }

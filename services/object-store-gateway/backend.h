@@ -8,7 +8,10 @@
  *
  * The back end of the configuration is opened when the store is, and takes all new chunks. Another one is opened when
  * the first of its chunks is asked for, and stays open. One that cannot be opened is not asked again for a few seconds;
- * its chunks are ERR_UNAVAILABLE until then.
+ * its chunks are ERR_UNAVAILABLE until then. One thread opens it: others wait for that no longer than BACKEND_WAIT_MS.
+ *
+ * A place that chunks were put in is never made anew, as a directory, a bucket or a container can be: that it is not
+ * there is ERR_UNAVAILABLE, and at a start ERR_PRECONDITION.
  *
  *     TRY(backends_open(s, &setup, driver, e));             -- s->current
  *     TRY(backend_by_id(s, chunk->backend, &b, e));
@@ -22,6 +25,7 @@
 #include "services/object-store-gateway/store.h"
 
 #define BACKEND_RETRY_MS 5000
+#define BACKEND_WAIT_MS 2000
 #define BACKEND_VAULT_PURPOSE "stowage object store back ends 1"
 
 struct backend {

@@ -95,7 +95,7 @@ enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c,
 {
 	void *stored = NULL, *content;
 	struct digest found;
-	size_t len;
+	size_t len = 0;
 
 	TRY(check_sizes(s, c, &len, e));
 	TRY(check_key(s, c, e));

@@ -265,9 +265,30 @@ struct replacement {
 	const struct store *store;
 	const struct digest *sha256;
 	int64_t old, fresh;
+	int64_t came_to; /* the back end of the fresh one, if the old one is in another; else 0 */
 	enum chunk_state end;
 	bool done, lost;
 };
+
+/* Content that comes back to a back end meets the spare copies that a migration kept there: they are of no use beside
+ * it. The old row, which is locked, keeps others from them. */
+static enum err_code condemn_spares_beside(struct db *db, const struct replacement *r, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct chunk_moved moved;
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT id FROM objects.chunk WHERE store = $1 AND sha256 = $2 AND state = 'spare'"
+	             " AND backend = $3 AND id <> $4 ORDER BY id",
+	             DB_TEXT(r->store->name), DB_DIGEST(r->sha256), DB_NUMBER(r->came_to), DB_NUMBER(r->old)));
+	for (size_t i = 0; i < db_count(rows); i++) {
+		int64_t id = db_number(rows, i, 0);
+
+		TRY(chunk_set_state(db, &id, 1, CHUNK_SPARE, CHUNK_DELETING, &moved, e));
+	}
+	return ERR_OK;
+}
 
 /* Commits that name the old row hold it until they are over; the first statement waits for them, and later ones find
  * it gone. */
@@ -290,6 +311,8 @@ static enum err_code replace_body(struct db *db, void *arg, struct err *e)
 		return ERR(e, ERR_UNAVAILABLE, "the sweep took the new copy for abandoned");
 	TRY(db_query(db, NULL, NULL, e, "UPDATE objects.object_chunk SET chunk = $2 WHERE chunk = $1",
 	             DB_NUMBER(r->old), DB_NUMBER(r->fresh)));
+	if (r->came_to)
+		TRY(condemn_spares_beside(db, r, e));
 	r->done = true;
 	return db_query(db, NULL, NULL, e, "UPDATE objects.chunk SET suspect = $2 WHERE id = $1", DB_NUMBER(r->fresh),
 	                DB_FLAG(db_flag(rows, 0, 0)));
@@ -331,6 +354,7 @@ static enum err_code rewrite(struct store *s, const struct chunk *old, const voi
 	r->store = s;
 	r->sha256 = &old->sha256;
 	r->old = old->id;
+	r->came_to = old->backend && old->backend != to->id ? to->id : 0;
 	TRY(write_new(s, ctx, to, &old->sha256, bytes, old->size, &w, e));
 	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
 	code = insert_writing(db, w, &at, e);

@@ -32,6 +32,7 @@ struct driver_setup {
 	const char *store;                /* "object_store": drivers whose back end is shared keep stores apart by it */
 	const struct config_node *config; /* storage_driver.config; NULL if absent */
 	struct db_pool *db;               /* the service's own, for the driver that keeps chunks there */
+	bool must_exist;                  /* make no directory or bucket that is not there: it is ERR_NOT_FOUND */
 };
 
 /* What compact should do. */

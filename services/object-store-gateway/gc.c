@@ -87,7 +87,8 @@ static enum err_code condemn_abandoned(struct sweep *s, struct err *e)
 	return chunk_set_state(db, ids_of(ctx, rows), db_count(rows), CHUNK_WRITING, CHUNK_DELETING, &moved, e);
 }
 
-/* A back end with rows that are `deleting`, whoever made them so, and that is not in `done`; 0: none. */
+/* A back end with rows that are `deleting`, whoever made them so, and that is not in `done`; 0: none. Each is asked for
+ * its first row: a million that wait in one back end are no reason to read them all for another. */
 static enum err_code find_backend(struct sweep *s, const int64_t *done, size_t done_count, int64_t *backend,
                                   struct err *e)
 {
@@ -97,8 +98,9 @@ static enum err_code find_backend(struct sweep *s, const int64_t *done, size_t d
 
 	TRY(db_acquire(s->store->db, DB_WAIT_MS, &db, e));
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT backend FROM objects.chunk WHERE store = $1 AND state = 'deleting'"
-	             " AND backend <> ALL ($2::bigint[]) ORDER BY touched_at LIMIT 1",
+	             "SELECT b.id FROM objects.backend b WHERE b.store = $1 AND b.id <> ALL ($2::bigint[])"
+	             " AND EXISTS (SELECT 1 FROM objects.chunk c WHERE c.store = $1 AND c.backend = b.id"
+	             "   AND c.state = 'deleting') ORDER BY b.id LIMIT 1",
 	             DB_TEXT(s->store->name), DB_TEXT(sql_numbers(ctx, done, done_count))));
 	*backend = db_count(rows) ? db_number(rows, 0, 0) : 0;
 	return ERR_OK;
@@ -198,25 +200,31 @@ enum err_code gc_run(struct store *store, int64_t grace_ms, int64_t limit, struc
 	return execute(&s, result, e);
 }
 
+/* A batch that failed in one back end may be full in another, and is followed by the next one then. */
 static enum err_code sweep_store(struct gateway *g, struct store *s, struct err *e)
 {
 	struct gc_result result = {.more = true};
 	int64_t removed = 0, bytes = 0;
+	enum err_code code = ERR_OK;
 
 	while (result.more && !process_draining(g->process)) {
+		struct err why;
 		bool mine;
 
 		TRY(db_lease(g->db, "objects", "gc", process_instance(g->process), g->settings->lease_ms, &mine, e));
 		if (!mine)
 			break;
-		TRY(gc_run(s, s->grace_ms, g->settings->gc_batch, &result, e));
+		if (gc_run(s, s->grace_ms, g->settings->gc_batch, &result, &why) != ERR_OK && code == ERR_OK) {
+			code = why.code;
+			*e = why;
+		}
 		removed += result.removed;
 		bytes += result.freed_bytes;
 	}
 	if (removed)
 		LOG_INFO("chunks removed", LOG_TEXT("store", s->name), LOG_NUMBER("chunks", removed),
 		         LOG_NUMBER("bytes", bytes));
-	return ERR_OK;
+	return code;
 }
 
 void gc_task(struct process *process, void *state)

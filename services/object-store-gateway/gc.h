@@ -17,7 +17,8 @@ struct gc_result {
 	bool more;                    /* the batch was full */
 };
 
-/* One batch of at most limit chunks. */
+/* One batch of at most limit chunks in each back end. *result says what was done also when it fails, for the reason of
+ * the first back end that failed. */
 enum err_code gc_run(struct store *s, int64_t grace_ms, int64_t limit, struct gc_result *result,
                      struct err *e) MUST_CHECK;
 

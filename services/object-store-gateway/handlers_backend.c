@@ -29,7 +29,8 @@ enum err_code handle_store_backends(struct rpc_call *call, const struct store_ba
 	    " (extract(epoch FROM b.opened_at) * 1000)::bigint,"
 	    " count(c.id) FILTER (WHERE c.state = 'live'),"
 	    " coalesce(sum(c.stored_size) FILTER (WHERE c.state = 'live'), 0)::bigint,"
-	    " count(c.id) FILTER (WHERE c.state = 'spare')"
+	    " count(c.id) FILTER (WHERE c.state = 'spare'),"
+	    " count(c.id) FILTER (WHERE c.state IN ('writing', 'deleting'))"
 	    " FROM objects.backend b LEFT JOIN objects.chunk c ON c.backend = b.id"
 	    " WHERE $1::text IS NULL OR b.store = $1 GROUP BY b.id ORDER BY b.store = 'object_store' DESC, b.id"
 	    " LIMIT 2000",
@@ -47,6 +48,7 @@ enum err_code handle_store_backends(struct rpc_call *call, const struct store_ba
 		    .chunks = db_number(rows, i, 6),
 		    .stored_bytes = db_number(rows, i, 7),
 		    .spare_chunks = db_number(rows, i, 8),
+		    .unfinished_chunks = db_number(rows, i, 9),
 		};
 	return ERR_OK;
 }

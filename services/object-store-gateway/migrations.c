@@ -122,58 +122,63 @@ static const char add_transfers[] =
  * scrub         Passes of the background reading-back over a store: scrub.h. The newest is the one under way, up to the
  *               chunk number `until`, unless finished_at says that it is over.
  */
-static const char add_scrub[] =
-    "CREATE TABLE objects.scrub ("
-    "  store text COLLATE \"C\" NOT NULL,"
-    "  pass bigint NOT NULL,"
-    "  position bigint NOT NULL DEFAULT 0,"
-    "  until bigint NOT NULL,"
-    "  started_at timestamptz NOT NULL DEFAULT now(),"
-    "  finished_at timestamptz,"
-    "  chunks bigint NOT NULL DEFAULT 0,"
-    "  bytes bigint NOT NULL DEFAULT 0,"
-    "  damaged bigint NOT NULL DEFAULT 0,"
-    "  healed bigint NOT NULL DEFAULT 0,"
-    "  unreachable bigint NOT NULL DEFAULT 0,"
-    "  PRIMARY KEY (store, pass));";
+static const char add_scrub[] = "CREATE TABLE objects.scrub ("
+				"  store text COLLATE \"C\" NOT NULL,"
+				"  pass bigint NOT NULL,"
+				"  position bigint NOT NULL DEFAULT 0,"
+				"  until bigint NOT NULL,"
+				"  started_at timestamptz NOT NULL DEFAULT now(),"
+				"  finished_at timestamptz,"
+				"  chunks bigint NOT NULL DEFAULT 0,"
+				"  bytes bigint NOT NULL DEFAULT 0,"
+				"  damaged bigint NOT NULL DEFAULT 0,"
+				"  healed bigint NOT NULL DEFAULT 0,"
+				"  unreachable bigint NOT NULL DEFAULT 0,"
+				"  PRIMARY KEY (store, pass));";
 
 /*
  * cipher_key    What each key was when it began to encrypt chunks of a store: key_check.h.
  */
-static const char add_cipher_keys[] =
-    "CREATE TABLE objects.cipher_key ("
-    "  store text COLLATE \"C\" NOT NULL,"
-    "  id text COLLATE \"C\" NOT NULL,"
-    "  fingerprint bytea NOT NULL,"
-    "  first_used_at timestamptz NOT NULL DEFAULT now(),"
-    "  PRIMARY KEY (store, id));";
+static const char add_cipher_keys[] = "CREATE TABLE objects.cipher_key ("
+				      "  store text COLLATE \"C\" NOT NULL,"
+				      "  id text COLLATE \"C\" NOT NULL,"
+				      "  fingerprint bytea NOT NULL,"
+				      "  first_used_at timestamptz NOT NULL DEFAULT now(),"
+				      "  PRIMARY KEY (store, id));";
 
 /*
  * chunk_segment  The tables that the driver `db` keeps its rows in: drivers/db_segments.h. Slot 0 is chunk_data itself,
  *                and was the only one before. A table with slot N is chunk_data_N, which inherits from it.
  */
-static const char add_segments[] =
-    "CREATE TABLE objects.chunk_segment ("
-    "  id bigserial PRIMARY KEY,"
-    "  slot integer NOT NULL UNIQUE CHECK (slot BETWEEN 0 AND 63),"
-    "  state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'draining')),"
-    "  since timestamptz NOT NULL DEFAULT now(),"
-    "  looked_at timestamptz NOT NULL DEFAULT 'epoch');"
-    "INSERT INTO objects.chunk_segment (slot) VALUES (0);";
+static const char add_segments[] = "CREATE TABLE objects.chunk_segment ("
+				   "  id bigserial PRIMARY KEY,"
+				   "  slot integer NOT NULL UNIQUE CHECK (slot BETWEEN 0 AND 63),"
+				   "  state text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'draining')),"
+				   "  since timestamptz NOT NULL DEFAULT now(),"
+				   "  looked_at timestamptz NOT NULL DEFAULT 'epoch');"
+				   "INSERT INTO objects.chunk_segment (slot) VALUES (0);";
 
 /*
  * quota         What an account may keep in a store, and what it keeps: quota.h. NULL: no limit of this kind.
  */
-static const char add_quotas[] =
-    "CREATE TABLE objects.quota ("
-    "  store text COLLATE \"C\" NOT NULL,"
-    "  account text COLLATE \"C\" NOT NULL,"
-    "  max_bytes bigint,"
-    "  max_objects bigint,"
-    "  used_bytes bigint NOT NULL,"
-    "  used_objects bigint NOT NULL,"
-    "  PRIMARY KEY (store, account));"
-    "ALTER TABLE objects.quota SET (fillfactor = 50);";
+static const char add_quotas[] = "CREATE TABLE objects.quota ("
+				 "  store text COLLATE \"C\" NOT NULL,"
+				 "  account text COLLATE \"C\" NOT NULL,"
+				 "  max_bytes bigint,"
+				 "  max_objects bigint,"
+				 "  used_bytes bigint NOT NULL,"
+				 "  used_objects bigint NOT NULL,"
+				 "  PRIMARY KEY (store, account));"
+				 "ALTER TABLE objects.quota SET (fillfactor = 50);";
+
+/*
+ * What the sweep looks for, apart by what it is: a back end that is away may hold a million rows that are `deleting`,
+ * and those of the others are found all the same; a million spare copies are in neither.
+ */
+static const char split_unfinished[] =
+    "DROP INDEX objects.chunk_unfinished;"
+    "CREATE INDEX chunk_writing ON objects.chunk (store, touched_at) WHERE state = 'writing';"
+    "CREATE INDEX chunk_deleting ON objects.chunk (store, backend, touched_at) WHERE state = 'deleting';";
 
 const struct db_migration gateway_migrations[] = {
     {1, "objects, chunks, and where chunks are kept", create_tables},
@@ -183,6 +188,7 @@ const struct db_migration gateway_migrations[] = {
     {5, "keys of chunks", add_cipher_keys},
     {6, "several tables for the chunks in the database", add_segments},
     {7, "quotas", add_quotas},
+    {8, "chunks to be removed, by back end", split_unfinished},
 };
 
 const size_t gateway_migration_count = ARRAY_SIZE(gateway_migrations);

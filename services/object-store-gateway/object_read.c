@@ -48,8 +48,8 @@ enum err_code object_find(struct store *s, TALLOC_CTX *ctx, const struct object_
 	return ERR_OK;
 }
 
-/* What is damaged is served from a copy if there is one, and healed with it. ERR_CONFLICT: the chunk was swept since its
- * row was read, because the object was replaced or removed. Look again. */
+/* What is damaged is served from a copy if there is one, and healed with it. ERR_CONFLICT: the chunk was swept since
+ * its row was read, because the object was replaced or removed. Look again. */
 static enum err_code get_named_chunk(struct store *s, TALLOC_CTX *ctx, const struct object_path *path,
                                      const struct chunk *chunk, void **bytes, struct err *e)
 {

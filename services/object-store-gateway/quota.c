@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#define LOCK_WAIT "3s"
+
 enum err_code quota_check(const struct store *s, const char *account, const struct db_rows *rows, size_t column,
                           struct err *e)
 {
@@ -48,12 +50,25 @@ static struct db_param limit(int64_t max)
 	return max ? DB_NUMBER(max) : DB_NULL;
 }
 
-/* Writers that did not see the row must be over before their objects are counted. */
+/* Writers that did not see the row must be over before their objects are counted. While one of them is waited for, all
+ * others wait, too: so not for long. */
+static enum err_code lock_out_writers(struct db *db, const struct change *c, struct err *e)
+{
+	enum err_code code;
+
+	TRY(db_query(db, NULL, NULL, e, "SET LOCAL lock_timeout = '" LOCK_WAIT "'"));
+	code = db_query(db, NULL, NULL, e, "LOCK TABLE objects.object IN SHARE MODE");
+	if (code != ERR_DEADLINE)
+		return code;
+	return err_wrap(e, "what account %s keeps in %s cannot be counted: a change of objects takes longer than %s",
+	                c->account, c->store->name, LOCK_WAIT);
+}
+
 static enum err_code set_body(struct db *db, void *arg, struct err *e)
 {
 	const struct change *c = arg;
 
-	TRY(db_query(db, NULL, NULL, e, "LOCK TABLE objects.object IN SHARE MODE"));
+	TRY(lock_out_writers(db, c, e));
 	return db_query(db, NULL, NULL, e,
 	                "INSERT INTO objects.quota (store, account, max_bytes, max_objects, used_bytes, used_objects)"
 	                " SELECT $1::text, $2::text, $3::bigint, $4::bigint, coalesce(sum(size), 0), count(*)"

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define RENEW_MS 3000
+#define RENEWALS 4 /* of a lease, before it ends */
 #define BATCH 64
 #define SAVE_MS 5000
 #define AWAY_AFTER 3       /* chunks of one back end in a row that could not be read: it is away, */
@@ -52,7 +52,7 @@ enum err_code scrub_read(struct store *s, struct scrub_pass *passes, size_t max,
 	TRY(db_query(db, ctx, &rows, e,
 	             "SELECT " PASS_COLUMNS " FROM objects.scrub WHERE store = $1 ORDER BY pass DESC LIMIT $2",
 	             DB_TEXT(s->name), DB_NUMBER(max)));
-	*count = db_count(rows);
+	*count = MIN(db_count(rows), max);
 	for (size_t i = 0; i < *count; i++)
 		passes[i] = pass_from_row(rows, i);
 	return ERR_OK;
@@ -97,12 +97,12 @@ static enum err_code is_due(const struct scrub *scrub, int64_t interval_ms, bool
 
 enum err_code scrub_begin(struct scrub *scrub, int64_t interval_ms, bool *due, struct err *e)
 {
+	struct scrub_pass last = {0};
 	size_t count;
 
 	scrub->lost = false;
-	TRY(scrub_read(scrub->store, &scrub->pass, 1, &count, e));
-	if (!count)
-		scrub->pass = (struct scrub_pass){0};
+	TRY(scrub_read(scrub->store, &last, 1, &count, e));
+	scrub->pass = last;
 	*due = count && !scrub->pass.finished_at;
 	if (*due)
 		return ERR_OK;
@@ -280,6 +280,7 @@ enum err_code scrub_step(struct scrub *scrub, struct err *e)
 struct work {
 	struct gateway *gateway;
 	const char *lease;
+	int64_t renew_ms;   /* how often */
 	int64_t renewed_ms; /* clock_monotonic_ms(); 0: never */
 };
 
@@ -288,10 +289,10 @@ static bool keep_lease(struct work *w)
 	struct err e;
 	bool mine = false;
 
-	if (w->renewed_ms && clock_monotonic_ms() - w->renewed_ms < RENEW_MS)
+	if (w->renewed_ms && clock_monotonic_ms() - w->renewed_ms < w->renew_ms)
 		return true;
-	if (db_lease(w->gateway->db, "objects", w->lease, process_instance(w->gateway->process), w->gateway->settings->lease_ms, &mine, &e) !=
-	    ERR_OK)
+	if (db_lease(w->gateway->db, "objects", w->lease, process_instance(w->gateway->process),
+	             w->gateway->settings->lease_ms, &mine, &e) != ERR_OK)
 		LOG_WARN("scrub cannot renew its lease", LOG_ERR(&e));
 	w->renewed_ms = mine ? clock_monotonic_ms() : 0;
 	return mine;
@@ -305,10 +306,10 @@ static bool go_on(void *arg, int64_t ms)
 	do {
 		left = MAX(until - clock_monotonic_ms(), (int64_t)0);
 		if (left > 0)
-			process_sleep(w->gateway->process, MIN(left, (int64_t)RENEW_MS));
+			process_sleep(w->gateway->process, MIN(left, w->renew_ms));
 		if (process_draining(w->gateway->process) || !keep_lease(w))
 			return false;
-	} while (left > RENEW_MS);
+	} while (left > w->renew_ms);
 	return true;
 }
 
@@ -322,7 +323,11 @@ static enum err_code run_pass(struct scrub *scrub, struct err *e)
 void scrub_run(struct gateway *g, struct store *s)
 {
 	SCRATCH_CTX(ctx);
-	struct work w = {.gateway = g, .lease = talloc_asprintf(ctx, SCRUB_LEASE "%s", s->name)};
+	struct work w = {
+	    .gateway = g,
+	    .lease = talloc_asprintf(ctx, SCRUB_LEASE "%s", s->name),
+	    .renew_ms = g->settings->lease_ms / RENEWALS,
+	};
 	struct scrub scrub = {.store = s, .pace = {.rate = g->settings->scrub_rate}, .wait = go_on, .arg = &w};
 	enum err_code code = ERR_OK;
 	struct err e;

@@ -149,15 +149,16 @@ enum err_code transfer_read(struct store *s, TALLOC_CTX *ctx, size_t max, struct
 
 	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
 	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT t.id, t.store, f.name, b.name, t.state, t.rate, t.keep_source, t.chunks, t.bytes,"
+	             "WITH shown AS (SELECT * FROM objects.transfer WHERE store = $1 ORDER BY id DESC LIMIT $2)"
+	             " SELECT t.id, t.store, f.name, b.name, t.state, t.rate, t.keep_source, t.chunks, t.bytes,"
 	             " t.moved_chunks, t.moved_bytes, t.failed_chunks,"
 	             " (extract(epoch FROM t.started_at) * 1000)::bigint,"
 	             " (extract(epoch FROM t.ended_at) * 1000)::bigint, t.last_error,"
-	             " CASE t.state WHEN 'done' THEN 0 ELSE (SELECT count(*) FROM objects.chunk c"
-	             "   WHERE c.backend = t.source AND c.state = 'live') END"
-	             " FROM objects.transfer t"
+	             " CASE t.state WHEN 'done' THEN 0 ELSE coalesce(l.chunks, 0) END FROM shown t"
 	             " JOIN objects.backend f ON f.id = t.source JOIN objects.backend b ON b.id = t.target"
-	             " WHERE t.store = $1 ORDER BY t.id DESC LIMIT $2",
+	             " LEFT JOIN (SELECT backend, count(*) AS chunks FROM objects.chunk WHERE state = 'live'"
+	             "   AND backend IN (SELECT source FROM shown WHERE state <> 'done') GROUP BY backend) AS l"
+	             "   ON l.backend = t.source ORDER BY t.id DESC",
 	             DB_TEXT(s->name), DB_NUMBER(max)));
 	reply->items_count = db_count(rows);
 	reply->items = talloc_zero_array(ctx, struct transfer_item, reply->items_count + 1);

@@ -12,10 +12,11 @@
  * whole set of chunks, and kill -9 costs at most the few chunks that were under way, which are moved again.
  *
  * What is left is what is live in the source; nothing else has to be remembered. A pass goes over it in the order of
- * its numbers; passes repeat until nothing is left or one moved nothing. A damaged chunk is healed from another copy where
- * there is one (chunk_heal.h). A chunk that fails is tried again a few times
- * in its pass, is then counted and listed with its reason, and the transfer goes on with the next one. It ends `done`
- * only if nothing is left in the source, else `failed`. Started again, it does what is left.
+ * its numbers; passes repeat until nothing is left or one moved nothing. A damaged chunk is healed from another copy
+ * where there is one (chunk_heal.h). A chunk that fails is tried again a few times in its pass, is then counted and
+ * listed with its reason, and the transfer goes on with the next one. Where nothing at all can be moved, a back end is
+ * away: it is waited for, for ten minutes. It ends `done` only if nothing is left in the source, else `failed`. Started
+ * again, it does what is left.
  *
  *     (no row) --> running --> done
  *                     |  \---> failed      something is left: the failures say why

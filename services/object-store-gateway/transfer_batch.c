@@ -11,6 +11,7 @@
 #define TRIES 4
 #define PAUSE_MS 250 /* after the first failure of a chunk; doubled with each */
 #define NAP_MS 100
+#define BATCH_MS 5000 /* then no more is begun where something was moved, so that the row tells how far it is */
 
 /* What the threads of a batch share. */
 struct moving {
@@ -21,6 +22,7 @@ struct moving {
 	void *arg;
 	struct chunk *chunks;
 	size_t count;
+	int64_t end_ms; /* clock_monotonic_ms() */
 
 	pthread_mutex_t mutex; /* guards what follows */
 	size_t next;
@@ -118,7 +120,7 @@ static const struct chunk *next_chunk(struct moving *m)
 	const struct chunk *chunk = NULL;
 
 	pthread_mutex_lock(&m->mutex);
-	if (m->next < m->count && !m->batch->interrupted)
+	if (m->next < m->count && !m->batch->interrupted && (!m->batch->moved || clock_monotonic_ms() < m->end_ms))
 		chunk = &m->chunks[m->next++];
 	pthread_mutex_unlock(&m->mutex);
 	return chunk;
@@ -192,11 +194,12 @@ enum err_code transfer_batch_run(struct store *s, TALLOC_CTX *ctx, const struct 
 	ASSERT(m.batch);
 	m.batch->failures = talloc_zero_array(m.batch, struct transfer_failure, m.count + 1);
 	ASSERT(m.batch->failures && pthread_mutex_init(&m.mutex, NULL) == 0);
-	m.batch->count = m.count;
-	m.batch->last = m.count ? m.chunks[m.count - 1].id : t->position;
+	m.end_ms = clock_monotonic_ms() + BATCH_MS;
 	if (m.count)
 		run_movers(&m);
 	pthread_mutex_destroy(&m.mutex);
+	m.batch->count = m.next;
+	m.batch->last = m.next ? m.chunks[m.next - 1].id : t->position;
 	*out = m.batch;
 	return ERR_OK;
 }

@@ -300,21 +300,43 @@ def test_killed_while_removing(stowage, registry, unique, monkeypatch, point):
     assert archive_objects(stowage) == ""
 
 
-@needs_faults
-def test_a_damaged_copy_is_noticed_and_the_source_stays(stowage, registry, unique, monkeypatch):
+def archive_with_damage(stowage, registry, unique, monkeypatch, *stores):
+    """Image and digest; the manager dies before it verifies, and an object of the image is damaged in the stores."""
     reference, digest, _ = add_image(stowage, registry, unique)
-    tree = files(stowage, reference)
     die_at(stowage, monkeypatch, "archive-manifest-written")
     no_wait(stowage, "add", reference, "--detach")
     wait_until(lambda: not stowage.alive("archive-manager"), "the archive-manager to die")
-    key = f"{digest[7:]}/config"
-    damage(stowage, "analysis_archive", "images", key)
+    for store, key in stores:
+        damage(stowage, store, "images", key.format(digest[7:]))
     stowage.up()
+    return reference, digest
+
+
+ARCHIVED_CONFIG = ("analysis_archive", "{}/config")
+WORKING_CONFIG = ("object_store", "{}/config")
+
+
+@needs_faults
+def test_a_damaged_copy_is_healed_from_the_source_before_that_goes(stowage, registry, unique, monkeypatch):
+    reference, digest = archive_with_damage(stowage, registry, unique, monkeypatch, ARCHIVED_CONFIG)
+    assert settled(stowage, digest)["state"] == "archived"
+    wait_until(lambda: residence(stowage, digest) == "archived", "the image to leave the working set", 60)
+    stowage("archive", "restore", digest)
+    assert files(stowage, reference)
+    stowage("archive", "rm", digest)
+    assert digest[7:] not in archive_objects(stowage)
+
+
+@needs_faults
+def test_a_damaged_copy_that_nothing_heals_leaves_the_source(stowage, registry, unique, monkeypatch):
+    reference, digest = archive_with_damage(
+        stowage, registry, unique, monkeypatch, ARCHIVED_CONFIG, WORKING_CONFIG
+    )
     item = settled(stowage, digest)
     assert item["state"] == "failed"
     assert item["reason"].startswith("corrupt:"), item
     assert residence(stowage, digest) == "working"
-    assert files(stowage, reference) == tree
+    assert files(stowage, reference)
     # It stays failed until somebody asks again, and the removal of what there is works.
     assert stowage.fails("archive", "add", reference, "--detach").code == "corrupt"
     assert residence(stowage, digest) == "working"

@@ -222,7 +222,7 @@ def test_two_gateways_read_and_write_while_both_compact(new_gateway):  # noqa: F
     threads = [threading.Thread(target=body, args=arguments) for body, *arguments in work]
     for thread in threads:
         thread.start()
-    time.sleep(8)
+    time.sleep(5)
     over.set()
     for thread in threads:
         thread.join()

@@ -192,22 +192,99 @@ def test_it_stops_and_goes_on_and_keeps_the_rate(new_gateway):  # noqa: F811
     all_there(gateway, data)
 
 
+def test_who_waits_hears_that_it_was_stopped(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    fill(gateway, 2)
+    reconfigure(gateway, "db")
+    command = [BIN / "stowage", "--config", gateway.directory / "g.yaml", "store", "migrate", "start"]
+    with subprocess.Popen(
+        [str(w) for w in [*command, "--from", "localfs", "--to", "db", "--rate", "1", "--wait"]], stderr=subprocess.PIPE, text=True
+    ) as waiting:
+        wait_until(lambda: gateway("store_migrate_status", store=STORE).get("items"), "the migration to begin")
+        assert gateway("store_migrate_stop", store=STORE)["stopped"]
+        assert "was stopped" in waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 1
+    said = stowage(gateway, "--timeout", "3s", "store", "migrate", "start", "--from", "localfs", "--to", "db", "--rate", "1", "--wait", status=1)
+    assert "goes on without this command" in said
+
+
 def test_the_target_is_away_for_a_while(new_gateway):  # noqa: F811
-    """A directory that becomes a file: every put fails until it is back, and nothing is lost."""
+    """A directory that becomes a file: every put fails until it is back, and then it goes on by itself."""
     gateway = new_gateway("db")
     data = fill(gateway, 20)
     reconfigure(gateway, "localfs", "one")
     place = gateway.directory / "one" / "object_store"
     shutil.rmtree(place)
     start(gateway, "db", "localfs")
-    end = wait_for_end(gateway)
-    assert end["state"] == "failed" and end["last_error"]
+    wait_until(lambda: newest(gateway).get("last_error"), "the migration to say why it waits", seconds=60)
+    assert (newest(gateway)["state"], newest(gateway)["moved_chunks"]) == ("running", 0)
     all_there(gateway, data)
     place.mkdir()
     reconfigure(gateway, "localfs", "one")
-    start(gateway, "db", "localfs")
-    assert wait_for_end(gateway)["state"] == "done"
+    end = wait_for_end(gateway)
+    assert (end["state"], end["moved_chunks"], end["failed_chunks"]) == ("done", 23, 0)
     all_there(gateway, data)
+
+
+def test_another_rate_counts_at_once(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    fill(gateway, 5)
+    reconfigure(gateway, "db")
+    id = start(gateway, "localfs", "db", rate=1000)  # the 8 MiB would take hours
+    wait_until(lambda: gateway.sql("SELECT count(*) FROM objects.lease WHERE name LIKE 'migrate%'") == "1", "it to begin")
+    assert start(gateway, "localfs", "db") == id
+    end = wait_for_end(gateway)
+    assert (end["id"], end["state"], end.get("rate", 0)) == (id, "done", 0)
+
+
+def test_spare_copies_that_may_be_the_only_good_ones_are_not_dropped(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs")
+    data = fill(gateway, 5)
+    reconfigure(gateway, "db")
+    start(gateway, "localfs", "db", keep_source=True)
+    assert wait_for_end(gateway)["state"] == "done"
+    digest = sha(data["doc-3"])[7:]
+    chunk = f"(SELECT id FROM objects.chunk WHERE state = 'live' AND sha256 = decode('{digest}', 'hex'))"
+    gateway.sql(f"UPDATE objects.chunk_data SET bytes = 'rotten' WHERE chunk = {chunk}")
+    gateway.sql(f"UPDATE objects.chunk SET damaged = true WHERE id = {chunk}")
+    start(gateway, "localfs", "db")
+    end = wait_for_end(gateway)
+    assert end["state"] == "failed" and "spare" in end["last_error"]
+    gateway.sweep()
+    assert len(files(gateway, "data")) == 1
+    all_there(gateway, data)  # healed from it
+    start(gateway, "localfs", "db")
+    assert wait_for_end(gateway)["state"] == "done"
+    gateway.sweep()
+    assert not files(gateway, "data")
+    all_there(gateway, data)
+
+
+def test_a_back_end_that_is_away_leaves_the_sweep_to_the_others(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs", gc_batch=2, gc_grace="0s")
+    gateway.put("there", b"what will be away")
+    reconfigure(gateway, "db")
+    for n in range(9):
+        gateway.put(f"here-{n}", os.urandom(100))
+    for key in ["there", *[f"here-{n}" for n in range(9)]]:
+        gateway("object_delete", store=STORE, bucket="b", key=key)
+    gateway.process.stop()
+    place = gateway.directory / "data"
+    place.rename(gateway.directory / "away")
+    place.write_text("in the way")
+    gateway.start()  # sweeps once
+
+    def here():
+        return gateway.sql("SELECT count(*) FROM objects.chunk c JOIN objects.backend b ON b.id = c.backend WHERE driver = 'db'")
+
+    wait_until(lambda: here() == "0", "the sweep of what can be reached")
+    assert gateway.sql("SELECT count(*) FROM objects.chunk") == "1"
+    place.unlink()
+    (gateway.directory / "away").rename(place)
+    gateway.process.stop()
+    gateway.start()
+    wait_until(lambda: gateway.sql("SELECT count(*) FROM objects.chunk") == "0", "the sweep of the rest")
+    assert not files(gateway, "data")
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -92,6 +92,20 @@ def next_pass(gateway, store=STORE, seconds=30):
     return wait_until(over, f"pass {number} of {store}", seconds=seconds)[-1]
 
 
+def begin_to_scrub(gateway, **settings):
+    """Until here it was off: the first pass finds all that was done."""
+    gateway.process.stop()
+    gateway.settings.update({**FAST, **settings})
+    gateway.start()
+
+
+def first_pass(gateway, store=STORE):
+    def over():
+        return [p for p in passes(gateway, store) if p["pass"] == 1 and "finished_at" in p]
+
+    return wait_until(over, f"the first pass of {store}")[0]
+
+
 def start_and_be_killed(gateway, point):
     """It may die before it has said that it is ready."""
     try:
@@ -165,7 +179,7 @@ def test_a_reader_never_sees_damage_that_a_copy_can_heal(new_gateway, driver, ha
 
 @pytest.mark.parametrize("driver", ["db", "localfs"])
 def test_the_scrub_finds_damage_and_heals_it_from_the_archive(new_gateway, driver):
-    gateway = new_gateway(driver, **FAST)
+    gateway = new_gateway(driver, **OFF)
     data = fill(gateway, 14)
     gateway.put("twin", data["doc-7"])
     copy(gateway, "doc-7")
@@ -173,7 +187,8 @@ def test_the_scrub_finds_damage_and_heals_it_from_the_archive(new_gateway, drive
     spoil(gateway, data["doc-7"])
     lose(gateway, data["doc-11"])
     lose(gateway, data["doc-13"])
-    done = next_pass(gateway)
+    begin_to_scrub(gateway)
+    done = first_pass(gateway)
     assert (done["chunks"], done["damaged"], done["healed"]) == (14, 3, 2)
     assert gateway.get("twin") == data["doc-7"] and gateway.get("doc-11") == data["doc-11"]
     status = gateway("store_scrub", store=STORE)
@@ -194,25 +209,22 @@ def test_the_scrub_finds_damage_and_heals_it_from_the_archive(new_gateway, drive
 
 
 def test_the_archive_is_scrubbed_too(new_gateway):
-    gateway = new_gateway("localfs", **FAST)
+    gateway = new_gateway("localfs", **OFF)
     data = fill(gateway, 3)
     copy(gateway, "doc-0")
     spoil(gateway, data["doc-0"], ARCHIVE)
-    done = next_pass(gateway, ARCHIVE)
+    begin_to_scrub(gateway)
+    done = first_pass(gateway, ARCHIVE)
     assert (done["chunks"], done["healed"]) == (1, 1)
     assert gateway.get("doc-0", store=ARCHIVE) == data["doc-0"]
 
 
 def test_the_rate_is_kept_and_a_drain_is_immediate(new_gateway):
-    gateway = new_gateway("localfs", scrub_rate=100_000, scrub_interval="1s", start=False)
-    gateway.settings["scrub_rate"] = 0
-    gateway.start()
+    gateway = new_gateway("localfs", **OFF)
     for n in range(5):
         gateway.put(f"doc-{n}", os.urandom(50_000))
-    gateway.process.stop()
-    gateway.settings["scrub_rate"] = 100_000
-    gateway.start()
-    done = next_pass(gateway)
+    begin_to_scrub(gateway, scrub_rate=100_000)
+    done = first_pass(gateway)
     assert done["bytes"] == 250_000
     # The first one is free: four have to be waited for, at half a second each.
     assert 2000 <= done["finished_at"] - done["started_at"] < 8000
@@ -276,7 +288,7 @@ def swept(gateway):
 
 
 def test_one_replica_scrubs_and_another_goes_on_when_it_is_killed(new_gateway):
-    slow = {"scrub_rate": 1 << 14, "scrub_interval": "1h"}  # a second for each chunk
+    slow = {"scrub_rate": 1 << 14, "scrub_interval": "1h", "lease": "3s"}  # a second for each chunk
     first = new_gateway("localfs", **OFF)
     fill(first, 10)
     second = new_gateway("localfs", start=False, **slow)
@@ -386,10 +398,8 @@ def test_what_is_in_a_back_end_that_is_away_is_no_damage(new_gateway):
     assert gateway.sql("SELECT count(*) FROM objects.chunk WHERE damaged") == "0"
     audited = as_json(gateway, "store", "audit", STORE, status=1)["items"]
     assert {(i["backend"], "error" in i) for i in audited} == {("localfs", True), ("db", False)}
-    gateway.settings.update(FAST)
-    gateway.process.stop()
-    gateway.start()
-    done = next_pass(gateway)
+    begin_to_scrub(gateway)
+    done = first_pass(gateway)
     assert (done["chunks"], done["unreachable"], done.get("damaged", 0)) == (1, 5, 0)
 
 

@@ -107,30 +107,40 @@ static enum err_code db_put(struct driver_conn *c, const struct location *at, co
 	return db_transaction(c->db, put_body, &p, e);
 }
 
+struct get {
+	int64_t number;
+	char *into;
+	size_t size, got, rows;
+};
+
+/* Of the rows of a chunk, which come in order. */
+static enum err_code take_row(const struct db_rows *row, void *arg, struct err *e)
+{
+	struct get *g = arg;
+	size_t len;
+	const void *bytes = db_bytes(row, 0, 0, &len);
+
+	if (len > g->size - g->got)
+		return ERR(e, ERR_CORRUPT, "chunk %lld has more than %zu bytes", (long long)g->number, g->size);
+	if (len)
+		memcpy(g->into + g->got, bytes, len);
+	g->got += len;
+	g->rows++;
+	return ERR_OK;
+}
+
 static enum err_code db_get(struct driver_conn *c, const struct location *at, void *into, size_t size, size_t *got,
                             struct err *e)
 {
-	SCRATCH_CTX(ctx);
 	CLEANUP(db_cleanup) struct db *db = NULL;
-	struct db_rows *rows;
-	size_t total = 0;
+	struct get g = {.number = at->number, .into = into, .size = size};
 
 	TRY(db_acquire(c->db, WAIT_MS, &db, e));
-	TRY(db_query_binary(db, ctx, &rows, e, "SELECT bytes FROM objects.chunk_data WHERE chunk = $1 ORDER BY seq",
-	                    DB_NUMBER(at->number)));
-	if (!db_count(rows))
+	TRY(db_query_each(db, take_row, &g, e, "SELECT bytes FROM objects.chunk_data WHERE chunk = $1 ORDER BY seq",
+	                  DB_NUMBER(at->number)));
+	if (!g.rows)
 		return ERR(e, ERR_NOT_FOUND, "the database holds no chunk %lld", (long long)at->number);
-	for (size_t i = 0; i < db_count(rows); i++) {
-		size_t len;
-		const void *bytes = db_bytes(rows, i, 0, &len);
-
-		if (len > size - total)
-			return ERR(e, ERR_CORRUPT, "chunk %lld has more than %zu bytes", (long long)at->number, size);
-		if (len)
-			memcpy((char *)into + total, bytes, len);
-		total += len;
-	}
-	*got = total;
+	*got = g.got;
 	return ERR_OK;
 }
 

@@ -216,7 +216,7 @@ static enum err_code look(struct run *r, const struct segment *s, bool newest, s
 
 static bool is_left(const struct run *r, const struct segment *s)
 {
-	return s->draining || s->looked_ms < r->order->before_ms;
+	return s->draining || (r->order->percent > 0 && s->looked_ms < r->order->before_ms);
 }
 
 /* What was begun comes first: it gives space back soonest. */

@@ -179,10 +179,28 @@ static enum err_code free_slot(struct db *db, int *slot, struct err *e)
 	return *slot < SEGMENT_SLOTS ? ERR_OK : ERR(e, ERR_EXHAUSTED, "all %d segments are in use", SEGMENT_SLOTS);
 }
 
+/* A backup holds its locks for an hour. Waiting for it, even briefly, would make readers wait for nothing. What other
+ * roles do cannot be seen; it is taken for something long. */
+static enum err_code nobody_stays_long(struct db *db, int slot, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT 1 FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+	             " WHERE l.locktype = 'relation' AND l.relation = $1::text::regclass"
+	             " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	             " AND l.pid IS DISTINCT FROM pg_backend_pid()"
+	             " AND coalesce(a.xact_start, '-infinity') < clock_timestamp() - interval '1 second' LIMIT 1",
+	             DB_TEXT(segment_name(slot).text)));
+	return db_count(rows) ? ERR(e, ERR_DEADLINE, "%s is in use", segment_name(slot).text) : ERR_OK;
+}
+
 static enum err_code make_table(struct db *db, int slot, struct err *e)
 {
 	if (slot == 0) /* is there, and every plan knows it */
 		return ERR_OK;
+	TRY(nobody_stays_long(db, 0, e));
 	TRY(db_query(db, NULL, NULL, e, LOCK_BRIEFLY));
 	TRY(db_query(db, NULL, NULL, e, "LOCK TABLE ONLY objects.chunk_data IN ACCESS EXCLUSIVE MODE"));
 	return run_text(db, "CREATE TABLE", slot,
@@ -286,6 +304,7 @@ static enum err_code drop_body(struct db *db, void *arg, struct err *e)
 	TRY(hold(db, c->segment, "draining", &c->done, e));
 	if (!c->done)
 		return ERR_OK;
+	TRY(nobody_stays_long(db, slot, e));
 	TRY(run_text(db, "LOCK TABLE ONLY", slot, "IN SHARE MODE", e));
 	TRY(is_empty(db, slot, &c->done, e));
 	if (!c->done)

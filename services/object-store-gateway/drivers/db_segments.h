@@ -15,14 +15,15 @@
  *
  * Why nothing is lost or seen twice:
  *
- *     reading    A row is moved by one statement; a reader's snapshot has it in one place. A plan made before a segment
- *                came does not look there: so a segment is made under a lock for which all readers must be over.
- *     removing   A DELETE that waits for a row which is being moved would find it gone, and miss the copy. So removers
- *                hold SEGMENT_MOVE_LOCK shared, and movers exclusively, for one transaction of a few MiB at a time.
- *     writing    Writers remember the newest segment for half a second. Who comes late inserts into a draining one,
- * whose rows are moved until none is left, or finds no table: db_transaction then runs it again. dropping   Under a
- * lock that excludes everybody, after a look under a lock that excludes writers. waiting    Whatever readers would have
- * to wait behind is given up after 200 ms, and tried again later.
+ * - Reading: a row is moved by one statement; a reader's snapshot has it in one place. A plan made before a segment
+ *   came does not look there: so a segment is made under a lock for which all readers must be over.
+ * - Removing: a DELETE that waits for a row which is being moved would find it gone, and miss the copy. So removers
+ *   hold SEGMENT_MOVE_LOCK shared, and movers exclusively, for one transaction of a few MiB at a time.
+ * - Writing: writers remember the newest segment for half a second. Who comes late inserts into a draining one, whose
+ *   rows are moved until none is left, or finds no table: db_transaction then runs it again.
+ * - Dropping: under a lock that excludes everybody, after a look under a lock that excludes writers.
+ * - Waiting: what readers would have to wait behind is given up after 200 ms, and tried again later; it is not even
+ *   asked for while somebody stays in a table for more than a second.
  *
  * Each change is one transaction. Where a process dies, the next goes on.
  */

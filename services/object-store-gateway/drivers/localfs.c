@@ -69,7 +69,8 @@ static enum err_code open_directory(struct driver_conn *c, const struct driver_s
 
 	TRY(config_read_tree(c, setup->config, localfs_options, &settings, e));
 	c->dir = talloc_asprintf(c, "%s/%s", settings.dir, setup->store);
-	TRY(path_make_directories(c->dir, 0750, e));
+	if (!setup->must_exist)
+		TRY(path_make_directories(c->dir, 0750, e));
 	c->dir_fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->dir_fd < 0)
 		return ERR_SYS(e, err_from_errno(errno), "cannot open %s", c->dir);
@@ -104,6 +105,15 @@ static enum err_code localfs_open(TALLOC_CTX *ctx, const struct driver_setup *se
 static const char *localfs_identity(struct driver_conn *c)
 {
 	return c->place;
+}
+
+static enum err_code localfs_ping(struct driver_conn *c, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(c->dir_fd, &st) != 0 || st.st_nlink == 0)
+		return ERR(e, ERR_UNAVAILABLE, "directory %s is gone", c->dir);
+	return ERR_OK;
 }
 
 /* Makes ab and ab/cd durable, too: a file in a directory that a crash takes away is no file. */
@@ -157,8 +167,8 @@ static enum err_code write_file(struct driver_conn *c, const struct file_name *n
 	return code;
 }
 
-static enum err_code localfs_put(struct driver_conn *c, const struct location *at, const void *bytes, size_t len,
-                                 struct err *e)
+static enum err_code put_file(struct driver_conn *c, const struct location *at, const void *bytes, size_t len,
+                              struct err *e)
 {
 	CLEANUP(fd_cleanup) int folder = -1;
 	struct file_name n = name_of(at);
@@ -172,6 +182,20 @@ static enum err_code localfs_put(struct driver_conn *c, const struct location *a
 	return ERR_OK;
 }
 
+/* What would have ended the start is, later, a back end that cannot be used for now: a directory that is gone, a disk
+ * that is read-only since it failed. */
+static enum err_code localfs_put(struct driver_conn *c, const struct location *at, const void *bytes, size_t len,
+                                 struct err *e)
+{
+	enum err_code code = put_file(c, at, bytes, len, e);
+
+	if (code != ERR_NOT_FOUND && code != ERR_FORBIDDEN)
+		return code;
+	if (e)
+		e->code = ERR_UNAVAILABLE;
+	return ERR_UNAVAILABLE;
+}
+
 static enum err_code localfs_get(struct driver_conn *c, const struct location *at, void *into, size_t size, size_t *got,
                                  struct err *e)
 {
@@ -180,8 +204,13 @@ static enum err_code localfs_get(struct driver_conn *c, const struct location *a
 	size_t total = 0;
 	char beyond;
 
-	if (fd < 0)
+	if (fd < 0) {
+		int sys = errno;
+
+		TRY(localfs_ping(c, e));
+		errno = sys;
 		return ERR_SYS(e, err_from_errno(errno), "cannot open %s/%s", c->dir, n.name);
+	}
 	for (;;) {
 		ssize_t r = total < size ? read(fd, (char *)into + total, size - total) : read(fd, &beyond, 1);
 
@@ -295,15 +324,6 @@ static enum err_code localfs_list(struct driver_conn *c, const struct location *
 	sort_and_cut(&l);
 	*count = l.count;
 	memcpy(into, l.found, l.count * sizeof(*into));
-	return ERR_OK;
-}
-
-static enum err_code localfs_ping(struct driver_conn *c, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(c->dir_fd, &st) != 0 || st.st_nlink == 0)
-		return ERR(e, ERR_UNAVAILABLE, "directory %s is gone", c->dir);
 	return ERR_OK;
 }
 

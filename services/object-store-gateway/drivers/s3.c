@@ -364,6 +364,7 @@ static enum err_code driver_open(TALLOC_CTX *ctx, const struct driver_setup *set
 
 	ASSERT(c);
 	code = config_read_tree(c, setup->config, s3_options, &settings, e);
+	settings.create_bucket &= !setup->must_exist;
 	if (code == ERR_OK)
 		code = make_base(c, settings.prefix, setup->store, e);
 	if (code == ERR_OK)

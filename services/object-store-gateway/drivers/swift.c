@@ -36,6 +36,7 @@ static enum err_code open_conn(struct driver_conn *c, const struct driver_setup 
 	struct swift *s = &c->swift;
 
 	TRY(swift_settings_read(c, setup->config, &s->settings, e));
+	s->settings.create_container &= !setup->must_exist;
 	/* Attempts have deadlines; a bulk delete that works on says nothing for a long time. */
 	TRY(http_client_new(c,
 	                    &(struct http_client_options){.ca_file = s->settings.ca_file,

@@ -31,7 +31,8 @@ static int leave_directory(void **state)
 	while (dir && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
 			unlink(entry->d_name);
-	closedir(dir);
+	if (dir)
+		closedir(dir);
 	if (chdir("/") != 0 || rmdir(*state) != 0)
 		return -1;
 	free(*state);

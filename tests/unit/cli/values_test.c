@@ -105,6 +105,17 @@ static void options_are_checked_by_kind(void **state)
 	    {value_is_ecosystem, "dpkg", true},
 	    {value_is_ecosystem, "pypi", true},
 	    {value_is_ecosystem, "bogus", false},
+	    {value_is_percent, "100", true},
+	    {value_is_percent, "0.0001%", true},
+	    {value_is_percent, "12.5", true},
+	    {value_is_percent, "100.1", false},
+	    {value_is_percent, "0", false},
+	    {value_is_percent, "-1", false},
+	    {value_is_percent, "1e1", false},
+	    {value_is_percent, "nan", false},
+	    {value_is_percent, "5 %", false},
+	    {value_is_percent, "%", false},
+	    {value_is_percent, "", false},
 	};
 
 	(void)state;
@@ -114,6 +125,15 @@ static void options_are_checked_by_kind(void **state)
 		if ((cases[i].check(cases[i].text, &e) == ERR_OK) != cases[i].right)
 			fail_msg("\"%s\": %s", cases[i].text, e.text);
 	}
+}
+
+static void percentages_become_millionths(void **state)
+{
+	(void)state;
+	assert_int_equal(value_percent("100"), 1000000);
+	assert_int_equal(value_percent("0.1%"), 1000);
+	assert_int_equal(value_percent("0.0001"), 1);
+	assert_int_equal(value_percent("29.3"), 293000);
 }
 
 /* Help and checks are looked up by word: two rows of one word, or a command whose IMAGE is none, would be mistakes. */
@@ -138,6 +158,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(arguments_are_checked_by_their_words),
 	    cmocka_unit_test(options_are_checked_by_kind),
+	    cmocka_unit_test(percentages_become_millionths),
 	    cmocka_unit_test(every_word_is_explained_once),
 	};
 

@@ -213,6 +213,7 @@ static void transactions_are_run_again_only_where_that_helps(void **state)
 	    {{.code = ERR_OK}, ERR_OK, 1},
 	    {{.fail_first = 3, .sql = RAISE("40001")}, ERR_OK, 4},
 	    {{.fail_first = 1, .sql = RAISE("40P01")}, ERR_OK, 2},
+	    {{.fail_first = 1, .sql = "SELECT 1 FROM db_test.was_dropped"}, ERR_OK, 2},
 	    {{.fail_first = 1, .sql = "SELECT pg_terminate_backend(pg_backend_pid())"}, ERR_OK, 2},
 	    {{.fail_first = 100, .sql = RAISE("40001")}, ERR_CONFLICT, 8},
 	    {{.fail_first = 1, .sql = RAISE("23505")}, ERR_CONFLICT, 1},

@@ -7,6 +7,9 @@
 
 #include "tests/unit/object-store-gateway/chunk_support.h"
 
+#include <errno.h>
+#include <pthread.h>
+
 static const char secret[] = "the secret of these tests", other_secret[] = "the secret of another installation";
 
 /* ---- a store that starts again with another configuration ---- */
@@ -171,6 +174,102 @@ static void a_back_end_that_is_away_holds_up_only_its_own(void **state)
 	fixture_free(f);
 }
 
+/* A disk that is not mounted. */
+static void a_place_that_has_chunks_is_not_made_anew(void **state)
+{
+	struct fixture *f = fresh();
+	const char *dir = talloc_asprintf(f, "%s/one", f->dir), *away = talloc_asprintf(f, "%s/away", f->dir);
+	struct err e = {0};
+
+	(void)state;
+	must_start(f, secret, &driver_localfs, "one");
+	backends_close(&f->store);
+	assert_int_equal(rename(dir, away), 0);
+	/* Nothing is in it yet. */
+	assert_int_equal(start(f, &f->store, secret, &driver_localfs, config_of(f, "one"), &e), ERR_OK);
+	must_put(f, "in one", 6);
+	backends_close(&f->store);
+	assert_int_equal(nftw(away, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(rename(dir, away), 0);
+	assert_int_equal(start(f, &f->store, secret, &driver_localfs, config_of(f, "one"), &e), ERR_PRECONDITION);
+	assert_non_null(strstr(e.text, dir));
+	assert_int_not_equal(access(dir, F_OK), 0);
+	assert_int_equal(start(f, &f->store, secret, &driver_db, NULL, &e), ERR_OK);
+	assert_int_equal(get(f, "in one", 6, &e), ERR_UNAVAILABLE);
+	assert_int_not_equal(access(dir, F_OK), 0);
+	assert_int_equal(rename(away, dir), 0);
+	must_start(f, secret, &driver_localfs, "one");
+	must_get(f, "in one", 6);
+	fixture_free(f);
+}
+
+static void a_directory_that_goes_while_it_is_in_use_is_no_damage(void **state)
+{
+	struct fixture *f = fresh();
+	const char *dir = talloc_asprintf(f, "%s/one", f->dir);
+	struct err e = {0};
+	size_t stored;
+
+	(void)state;
+	must_start(f, secret, &driver_localfs, "one");
+	must_put(f, "in one", 6);
+	assert_int_equal(nftw(dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(get(f, "in one", 6, &e), ERR_UNAVAILABLE);
+	assert_non_null(strstr(e.text, dir));
+	assert_int_equal(put(f, "more", 4, &stored), ERR_UNAVAILABLE);
+	fixture_free(f);
+}
+
+struct seeker {
+	struct fixture *f;
+	int64_t id;
+	enum err_code code;
+};
+
+static void *seek(void *arg)
+{
+	struct seeker *s = arg;
+	struct backend *b;
+	struct err e;
+
+	s->code = backend_by_id(&s->f->store, s->id, &b, &e);
+	return NULL;
+}
+
+/* A back end that takes minutes to say nothing must not hold up all threads. Here it is the lock: what is remembered
+ * of it cannot be read. */
+static void only_who_opens_a_back_end_waits_for_it(void **state)
+{
+	struct fixture *f = fresh();
+	struct seeker first = {.f = f}, second = {.f = f};
+	struct timespec soon;
+	pthread_t threads[2];
+	struct err e = {0};
+	struct db *db;
+
+	(void)state;
+	must_start(f, secret, &driver_localfs, "one");
+	first.id = second.id = f->store.current->id;
+	must_start(f, secret, &driver_db, NULL);
+	fixture_must(db_acquire(f->pool, 10000, &db, &e), &e);
+	fixture_must(db_begin(db, &e), &e);
+	fixture_must(db_query(db, NULL, NULL, &e, "LOCK TABLE objects.backend"), &e);
+	assert_int_equal(pthread_create(&threads[0], NULL, seek, &first), 0);
+	usleep(200000);
+	assert_int_equal(pthread_create(&threads[1], NULL, seek, &second), 0);
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_sec += 3 + BACKEND_WAIT_MS / 1000;
+	assert_int_equal(pthread_timedjoin_np(threads[1], NULL, &soon), 0);
+	assert_int_equal(second.code, ERR_UNAVAILABLE);
+	assert_int_equal(pthread_tryjoin_np(threads[0], NULL), EBUSY);
+	db_release(db);
+	assert_int_equal(pthread_join(threads[0], NULL), 0);
+	assert_int_equal(first.code, ERR_OK);
+	seek(&second);
+	assert_int_equal(second.code, ERR_OK);
+	fixture_free(f);
+}
+
 static void a_configuration_opens_with_the_secret_that_it_was_kept_with(void **state)
 {
 	struct fixture *f = fresh();
@@ -247,8 +346,8 @@ static void a_rewritten_chunk_is_named_by_the_same_objects(void **state)
 
 static void a_copy_that_does_not_come_back_right_replaces_nothing(void **state)
 {
-	static const enum fault faults[] = {FAULT_GET_FLIPS, FAULT_GET_SHORT, FAULT_GET_NOTHING, FAULT_GET_FAILS,
-	                                    FAULT_PUT_BEFORE, FAULT_PUT_AFTER};
+	static const enum fault faults[] = {FAULT_GET_FLIPS, FAULT_GET_SHORT,  FAULT_GET_NOTHING,
+	                                    FAULT_GET_FAILS, FAULT_PUT_BEFORE, FAULT_PUT_AFTER};
 	struct fixture *f = fixture_new(BACKEND_FAULTY_MEM);
 
 	(void)state;
@@ -316,6 +415,9 @@ int main(void)
 	    cmocka_unit_test(rows_of_a_version_without_identities_are_taken_over),
 	    cmocka_unit_test(back_ends_are_found_by_their_names),
 	    cmocka_unit_test(a_back_end_that_is_away_holds_up_only_its_own),
+	    cmocka_unit_test(a_place_that_has_chunks_is_not_made_anew),
+	    cmocka_unit_test(a_directory_that_goes_while_it_is_in_use_is_no_damage),
+	    cmocka_unit_test(only_who_opens_a_back_end_waits_for_it),
 	    cmocka_unit_test(a_configuration_opens_with_the_secret_that_it_was_kept_with),
 	    cmocka_unit_test(a_rewritten_chunk_is_named_by_the_same_objects),
 	    cmocka_unit_test(a_copy_that_does_not_come_back_right_replaces_nothing),

@@ -5,7 +5,7 @@
 
 /* Back ends on which everything can fail. */
 static const enum fixture_kind failing[] = {BACKEND_FAULTY_MEM, BACKEND_FAULTY_DB, BACKEND_FAULTY_LOCALFS,
-                                       BACKEND_FAULTY_WITHIN};
+                                            BACKEND_FAULTY_WITHIN};
 
 /* ---- sweeping ---- */
 

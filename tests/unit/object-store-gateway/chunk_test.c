@@ -4,7 +4,7 @@
 /* Back ends on which chunks are written in steps, and all that can fail. */
 static const enum fixture_kind in_steps[] = {BACKEND_FAULTY_MEM, BACKEND_FAULTY_DB, BACKEND_FAULTY_LOCALFS};
 static const enum fixture_kind failing[] = {BACKEND_FAULTY_MEM, BACKEND_FAULTY_DB, BACKEND_FAULTY_LOCALFS,
-                                       BACKEND_FAULTY_WITHIN};
+                                            BACKEND_FAULTY_WITHIN};
 
 /* ---- putting ---- */
 

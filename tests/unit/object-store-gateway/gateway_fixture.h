@@ -164,7 +164,8 @@ static inline void fixture_free(struct fixture *f)
 {
 	backends_close(&f->store);
 	backends_close(&f->archive);
-	nftw(f->dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	if (f->dir)
+		nftw(f->dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	talloc_free(f);
 }
 

@@ -157,6 +157,27 @@ static void a_limit_below_what_is_there_lets_it_shrink(void **state)
 	fixture_free(f);
 }
 
+/* Everybody who writes waits behind who waits for the others to be over. */
+static void a_writer_that_does_not_end_is_not_waited_for_long(void **state)
+{
+	struct fixture *f = fresh();
+	struct db *db = NULL;
+	struct err e = {0};
+
+	(void)state;
+	must_put(f, "a", "one", "12345");
+	fixture_must(db_acquire(f->pool, 10000, &db, &e), &e);
+	fixture_must(db_begin(db, &e), &e);
+	fixture_must(db_query(db, NULL, NULL, &e, "UPDATE objects.object SET size = size"), &e);
+	assert_int_equal(quota_set(&f->store, "a", 10, 0, &e), ERR_DEADLINE);
+	assert_non_null(strstr(e.text, "account a"));
+	must_put(f, "b", "one", "12345");
+	db_release(db);
+	set(f, "a", 10, 0);
+	assert_used(f, "a", 5, 1);
+	fixture_free(f);
+}
+
 /* ---- many at once ---- */
 
 struct crowd {
@@ -212,6 +233,7 @@ int main(void)
 	    cmocka_unit_test(replacing_and_removing_count),
 	    cmocka_unit_test(links_count_although_they_store_nothing),
 	    cmocka_unit_test(a_limit_below_what_is_there_lets_it_shrink),
+	    cmocka_unit_test(a_writer_that_does_not_end_is_not_waited_for_long),
 	    cmocka_unit_test(a_crowd_gets_in_up_to_the_limit_and_no_further),
 	};
 

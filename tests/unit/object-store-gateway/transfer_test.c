@@ -54,15 +54,14 @@ static struct transfer transfer_of(const struct case_state *c)
 	return (struct transfer){.id = 1, .source = c->source, .target = c->target};
 }
 
-/* All batches of one pass. */
-static void run_pass(const struct case_state *c, struct transfer *t, int64_t *moved, size_t *failed)
+/* All batches from a position on. */
+static void run_pass_from(const struct case_state *c, struct transfer *t, int64_t *moved, size_t *failed)
 {
 	struct transfer_batch *batch;
 	struct err e = {0};
 
 	*moved = 0;
 	*failed = 0;
-	t->position = 0;
 	do {
 		SCRATCH_CTX(ctx);
 
@@ -74,6 +73,12 @@ static void run_pass(const struct case_state *c, struct transfer *t, int64_t *mo
 		if (batch->count == 0)
 			return;
 	} while (true);
+}
+
+static void run_pass(const struct case_state *c, struct transfer *t, int64_t *moved, size_t *failed)
+{
+	t->position = 0;
+	run_pass_from(c, t, moved, failed);
 }
 
 static int64_t live_in(const struct case_state *c, int64_t backend)
@@ -221,6 +226,33 @@ static void the_rate_is_kept(void **state)
 	fixture_free(c.f);
 }
 
+/* Whoever asks how far it is should not have to wait for a batch of large chunks at a low rate. */
+static void a_slow_batch_ends_early(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct case_state c = two_back_ends();
+	struct transfer t = transfer_of(&c);
+	struct transfer_batch *batch;
+	struct err e = {0};
+	int64_t moved;
+	size_t failed;
+
+	(void)state;
+	/* 64 chunks of 7 or 8 bytes: 12 seconds. */
+	t.rate = 40;
+	assert_int_equal(transfer_batch_run(&c.f->store, ctx, &t, always, NULL, &batch, &e), ERR_OK);
+	assert_in_range(batch->count, 15, 45);
+	assert_int_equal(batch->moved, batch->count);
+	assert_false(batch->interrupted);
+	t.rate = 0;
+	t.position = batch->last;
+	run_pass_from(&c, &t, &moved, &failed);
+	assert_int_equal(moved, CHUNKS - batch->moved);
+	assert_int_equal(live_in(&c, c.source), 0);
+	all_readable(&c);
+	fixture_free(c.f);
+}
+
 /* Objects appear and go while chunks move: nobody sees half of one. */
 struct traffic {
 	struct fixture *f;
@@ -314,6 +346,7 @@ int main(void)
 	    cmocka_unit_test(what_passes_is_tried_again),
 	    cmocka_unit_test(it_ends_where_it_is_told_to_and_goes_on_later),
 	    cmocka_unit_test(the_rate_is_kept),
+	    cmocka_unit_test(a_slow_batch_ends_early),
 	    cmocka_unit_test(the_system_serves_meanwhile),
 	    cmocka_unit_test(orders_are_looked_at),
 	};
