@@ -162,10 +162,10 @@ static inline int fixture_remove_entry(const char *path, const struct stat *st, 
 
 static inline void fixture_free(struct fixture *f)
 {
+	ASSERT(f);
 	backends_close(&f->store);
 	backends_close(&f->archive);
-	if (f->dir)
-		nftw(f->dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	nftw(f->dir, fixture_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	talloc_free(f);
 }
 
