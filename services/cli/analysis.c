@@ -54,7 +54,7 @@ static enum err_code ask(struct cli *cli, TALLOC_CTX *ctx, const char *image, st
 	return call_image_wait(catalog, &call, ctx, &request, reply, e);
 }
 
-enum err_code analysis_wait(struct cli *cli, const char *image, struct err *e)
+static enum err_code wait_for_end(struct cli *cli, const char *image, struct err *e)
 {
 	struct progress progress;
 
@@ -138,7 +138,7 @@ static const char *news_text(struct cli *cli, TALLOC_CTX *ctx, const struct imag
 	return text;
 }
 
-enum err_code analysis_report(struct cli *cli, const struct image_detail *image, enum analysis_news news, struct err *e)
+static enum err_code report(struct cli *cli, const struct image_detail *image, enum analysis_news news, struct err *e)
 {
 	SCRATCH_CTX(scratch);
 
@@ -151,6 +151,15 @@ enum err_code analysis_report(struct cli *cli, const struct image_detail *image,
 	for (size_t i = 0; i < image->incomplete.count; i++)
 		fprintf(stderr, "stowage: incomplete: %s\n", text_clean(scratch, image->incomplete.items[i]));
 	return ERR_OK;
+}
+
+enum err_code analysis_follow(struct cli *cli, const char *image, enum analysis_news news, struct err *e)
+{
+	struct image_detail *detail;
+
+	TRY(wait_for_end(cli, image, e));
+	TRY(analysis_get(cli, cli->ctx, image, &detail, e));
+	return report(cli, detail, news, e);
 }
 
 void analysis_annotations(struct cli *cli, TALLOC_CTX *ctx, struct proto_map *map)

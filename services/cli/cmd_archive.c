@@ -119,6 +119,17 @@ static enum err_code for_each_image(struct cli *cli, const struct args *args, it
 	return first;
 }
 
+/* A call to the archive manager, and how long that may wait for the end of `what`. */
+static enum err_code prepare(struct cli *cli, const char *what, struct rpc_client **archive, int64_t *wait_ms,
+                             struct proto_call *call, struct err *e)
+{
+	TRY(cli_archive(cli, archive, e));
+	if (!args_flag(cli->args, "no-wait"))
+		TRY(cli_wait_ms(cli, WAIT_MS, what, wait_ms, e));
+	*call = cli_call(cli);
+	return ERR_OK;
+}
+
 static enum err_code ask_add(struct cli *cli, const char *image, struct archive_item **item, struct err *e)
 {
 	struct rpc_client *archive;
@@ -126,10 +137,7 @@ static enum err_code ask_add(struct cli *cli, const char *image, struct archive_
 	struct archive_add_reply reply;
 	struct proto_call call;
 
-	TRY(cli_archive(cli, &archive, e));
-	if (!args_flag(cli->args, "no-wait"))
-		TRY(cli_wait_ms(cli, WAIT_MS, "archiving", &request.wait_ms, e));
-	call = cli_call(cli);
+	TRY(prepare(cli, "archiving", &archive, &request.wait_ms, &call, e));
 	TRY(call_archive_add(archive, &call, cli->ctx, &request, &reply, e));
 	*item = reply.item;
 	return ERR_OK;
@@ -147,10 +155,7 @@ static enum err_code ask_restore(struct cli *cli, const char *image, struct arch
 	struct archive_restore_reply reply;
 	struct proto_call call;
 
-	TRY(cli_archive(cli, &archive, e));
-	if (!args_flag(cli->args, "no-wait"))
-		TRY(cli_wait_ms(cli, WAIT_MS, "restoring", &request.wait_ms, e));
-	call = cli_call(cli);
+	TRY(prepare(cli, "restoring", &archive, &request.wait_ms, &call, e));
 	TRY(call_archive_restore(archive, &call, cli->ctx, &request, &reply, e));
 	*item = reply.item;
 	return ERR_OK;
@@ -168,10 +173,7 @@ static enum err_code remove_one(struct cli *cli, const char *image, struct archi
 	struct archive_item *item;
 	struct proto_call call;
 
-	TRY(cli_archive(cli, &archive, e));
-	if (!args_flag(cli->args, "no-wait"))
-		TRY(cli_wait_ms(cli, WAIT_MS, "removing", &request.wait_ms, e));
-	call = cli_call(cli);
+	TRY(prepare(cli, "removing", &archive, &request.wait_ms, &call, e));
 	TRY(call_archive_remove(archive, &call, cli->ctx, &request, reply, e));
 	if (reply->gone || args_flag(cli->args, "no-wait"))
 		return ERR_OK;

@@ -1,7 +1,7 @@
 #include "services/cli/analysis.h"
 #include "services/cli/commands.h"
 #include "services/cli/diff.h"
-#include "services/cli/json_writer.h"
+#include "services/cli/file_json.h"
 #include "services/cli/table.h"
 #include "services/cli/tree.h"
 
@@ -48,23 +48,10 @@ static enum err_code package_found(void *arg, const struct diff_package *d, stru
 
 static void add_state(struct json_writer *w, const char *name, const struct files_entry *f)
 {
-	char text[32];
-
 	if (!f)
 		return;
 	json_open_object(w, name);
-	snprintf(text, sizeof(text), "%c", (char)f->type);
-	json_add_text(w, "type", text);
-	snprintf(text, sizeof(text), "%04o", f->mode);
-	json_add_text(w, "mode", text);
-	json_add_number(w, "uid", (int64_t)f->uid);
-	json_add_number(w, "gid", (int64_t)f->gid);
-	if (f->type == FILES_REGULAR) {
-		json_add_number(w, "size", (int64_t)f->size);
-		json_add_text(w, "sha256", digest_hex(&f->sha256).text);
-	}
-	if (f->link)
-		json_add_bytes(w, "link", f->link, f->link_len);
+	file_json_state(w, f);
 	json_close(w);
 }
 
@@ -83,7 +70,7 @@ static enum err_code file_found(void *arg, const struct files_entry *before, con
 	}
 	json_open_object(r->json, NULL);
 	json_add_text(r->json, "change", word);
-	json_add_bytes(r->json, "path", one->path, one->path_len);
+	file_json_path(r->json, one);
 	add_state(r->json, "before", before);
 	add_state(r->json, "after", after);
 	json_close(r->json);

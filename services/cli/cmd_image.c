@@ -15,7 +15,6 @@ enum err_code cmd_image_add(struct cli *cli, const struct args *args, struct err
 	struct image_add_request request = {
 	    .reference = args->words[0], .platform = args_text(args, "platform"), .force = args_flag(args, "force")};
 	struct image_add_reply reply;
-	struct image_detail *image;
 	struct digest_text digest;
 	struct proto_call call;
 	size_t len;
@@ -27,11 +26,8 @@ enum err_code cmd_image_add(struct cli *cli, const struct args *args, struct err
 	call = cli_call(cli);
 	TRY(call_image_add(catalog, &call, cli->ctx, &request, &reply, e));
 	digest = digest_text(&reply.digest);
-	if (args_flag(args, "wait")) {
-		TRY(analysis_wait(cli, digest.text, e));
-		TRY(analysis_get(cli, cli->ctx, digest.text, &image, e));
-		return analysis_report(cli, image, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
-	}
+	if (args_flag(args, "wait"))
+		return analysis_follow(cli, digest.text, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
 	if (cli->json)
 		return output_record(record_image_add_reply(), &reply, e);
 	printf("%s %s\n", digest.text, analysis_status_text(reply.status));
@@ -176,11 +172,7 @@ enum err_code cmd_image_get(struct cli *cli, const struct args *args, struct err
 
 enum err_code cmd_image_wait(struct cli *cli, const struct args *args, struct err *e)
 {
-	struct image_detail *image;
-
-	TRY(analysis_wait(cli, args->words[0], e));
-	TRY(analysis_get(cli, cli->ctx, args->words[0], &image, e));
-	return analysis_report(cli, image, ANALYSIS_WAITED, e);
+	return analysis_follow(cli, args->words[0], ANALYSIS_WAITED, e);
 }
 
 enum err_code cmd_image_rm(struct cli *cli, const struct args *args, struct err *e)

@@ -41,7 +41,6 @@ enum err_code cmd_image_import(struct cli *cli, const struct args *args, struct 
 	struct import_source *source;
 	struct import_plan plan;
 	struct image_import_reply reply;
-	struct image_detail *image;
 	struct digest_text digest;
 	const char *upload;
 
@@ -53,11 +52,8 @@ enum err_code cmd_image_import(struct cli *cli, const struct args *args, struct 
 	TRY(import_manifest(cli->ctx, &plan, e));
 	TRY(hand_over(cli, &plan, upload, &reply, e));
 	digest = digest_text(&reply.digest);
-	if (args_flag(args, "wait")) {
-		TRY(analysis_wait(cli, digest.text, e));
-		TRY(analysis_get(cli, cli->ctx, digest.text, &image, e));
-		return analysis_report(cli, image, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
-	}
+	if (args_flag(args, "wait"))
+		return analysis_follow(cli, digest.text, reply.job ? ANALYSIS_FRESH : ANALYSIS_KNOWN, e);
 	if (cli->json)
 		return output_record(record_image_import_reply(), &reply, e);
 	printf("%s %s\n", digest.text, analysis_status_text(reply.status));

@@ -1,6 +1,6 @@
 #include "services/cli/content.h"
 #include "services/cli/file.h"
-#include "services/cli/json_writer.h"
+#include "services/cli/file_json.h"
 #include "services/cli/listing.h"
 #include "services/cli/table.h"
 #include "services/cli/tree.h"
@@ -18,42 +18,13 @@ struct files_out {
 	uint64_t seen;
 };
 
-/* Names are any bytes: where they are not UTF-8 the exact ones stand beside, escaped as in the layers' documents. */
-static void add_path(struct json_writer *w, const char *name, const char *escaped_name, const char *bytes, size_t len)
-{
-	CLEANUP(buf_release) struct buf escaped = {0};
-
-	json_add_bytes(w, name, bytes, len);
-	if (proto_is_utf8(bytes, len))
-		return;
-	buf_init(&escaped, 4 * FILES_PATH_MAX + 1);
-	files_escape(&escaped, bytes, len);
-	json_add_bytes(w, escaped_name, escaped.bytes, escaped.len);
-}
-
 static void print_json(struct files_out *o, size_t layer, const struct files_entry *f)
 {
 	struct json_writer *w = o->json;
-	char text[64];
 
 	json_open_object(w, NULL);
-	add_path(w, "path", "path_escaped", f->path, f->path_len);
-	snprintf(text, sizeof(text), "%c", (char)f->type);
-	json_add_text(w, "type", text);
-	snprintf(text, sizeof(text), "%04o", f->mode);
-	json_add_text(w, "mode", text);
-	json_add_number(w, "uid", (int64_t)f->uid);
-	json_add_number(w, "gid", (int64_t)f->gid);
-	if (f->type == FILES_REGULAR) {
-		json_add_number(w, "size", (int64_t)f->size);
-		json_add_text(w, "sha256", digest_hex(&f->sha256).text);
-	}
-	if (f->link)
-		add_path(w, "link", "link_escaped", f->link, f->link_len);
-	if (f->type == FILES_CHAR || f->type == FILES_BLOCK) {
-		snprintf(text, sizeof(text), "%u,%u", f->dev_major, f->dev_minor);
-		json_add_text(w, "device", text);
-	}
+	file_json_path(w, f);
+	file_json_state(w, f);
 	json_add_number(w, "layer", (int64_t)layer);
 	json_close(w);
 }

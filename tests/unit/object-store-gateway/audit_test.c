@@ -1,6 +1,6 @@
 /* A back end against the rows: what is on one side only. */
 #include "services/object-store-gateway/audit.h"
-#include "tests/unit/object-store-gateway/damage_support.h"
+#include "tests/unit/object-store-gateway/busy_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -448,64 +448,16 @@ static void what_happens_in_the_middle_of_a_look_is_not_reported(void **state)
 
 /* ---- while everything goes on ---- */
 
-struct actor {
-	struct fixture *f;
-	pthread_t thread;
-	int number;
-	atomic_bool *over;
-	bool failed;
-};
-
-static void *put_and_delete(void *arg)
-{
-	struct actor *a = arg;
-	char key[32];
-
-	for (int i = 0; !atomic_load(a->over); i++) {
-		struct err e;
-		struct object_path path;
-		bool existed;
-
-		snprintf(key, sizeof(key), "%d of %d", i, a->number);
-		if (try_put(&a->f->store, key, key, &e) != ERR_OK)
-			a->failed |= e.code != ERR_UNAVAILABLE && e.code != ERR_CONFLICT && e.code != ERR_PRECONDITION;
-		snprintf(key, sizeof(key), "%d of %d", i - 3, a->number);
-		path = path_of(key);
-		a->failed |= object_delete(&a->f->store, &path, &existed, &e) != ERR_OK;
-	}
-	return NULL;
-}
-
-static void *sweep_on(void *arg)
-{
-	struct actor *a = arg;
-
-	while (!atomic_load(a->over)) {
-		struct gc_result result;
-		struct err e;
-
-		a->failed |= gc_run(&a->f->store, 0, 1000, &result, &e) != ERR_OK;
-	}
-	return NULL;
-}
-
 static void what_comes_and_goes_meanwhile_is_never_reported(void **state)
 {
-	enum { ACTORS = 4 };
-
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct fixture *f = damage_fixture(kinds[i]);
-		struct actor actors[ACTORS];
-		atomic_bool over = false;
+		struct crowd crowd;
 		int64_t listed = 0;
 
 		put_many(&f->store, 20);
-		for (int n = 0; n < ACTORS; n++) {
-			actors[n] = (struct actor){.f = f, .number = n, .over = &over};
-			assert_int_equal(
-			    pthread_create(&actors[n].thread, NULL, n ? put_and_delete : sweep_on, &actors[n]), 0);
-		}
+		crowd_start(&crowd, f);
 		stop_at_ms = clock_monotonic_ms() + 4000;
 		for (size_t window = 20; clock_monotonic_ms() < stop_at_ms; window += 20) {
 			SCRATCH_CTX(ctx);
@@ -516,11 +468,7 @@ static void what_comes_and_goes_meanwhile_is_never_reported(void **state)
 			listed += sum.listed;
 		}
 		stop_at_ms = INT64_MAX;
-		atomic_store(&over, true);
-		for (int n = 0; n < ACTORS; n++)
-			pthread_join(actors[n].thread, NULL);
-		for (int n = 0; n < ACTORS; n++)
-			assert_false(actors[n].failed);
+		crowd_stop(&crowd);
 		assert_true(listed > 20);
 		assert_int_equal(count_marked(f), 0);
 		must_get(&f->store, "doc 11", "doc 11");

@@ -1,6 +1,6 @@
 /* The reading-back in the background: passes, pace, and what they find. */
 #include "services/object-store-gateway/scrub.h"
-#include "tests/unit/object-store-gateway/damage_support.h"
+#include "tests/unit/object-store-gateway/busy_support.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -318,64 +318,16 @@ static void of_two_replicas_at_one_pass_only_one_counts(void **state)
 
 /* ---- while everything goes on ---- */
 
-struct actor {
-	struct fixture *f;
-	pthread_t thread;
-	int number;
-	atomic_bool *over;
-	bool failed;
-};
-
-static void *put_and_delete(void *arg)
-{
-	struct actor *a = arg;
-	char key[32];
-
-	for (int i = 0; !atomic_load(a->over); i++) {
-		struct err e;
-		struct object_path path;
-		bool existed;
-
-		snprintf(key, sizeof(key), "%d of %d", i, a->number);
-		if (try_put(&a->f->store, key, key, &e) != ERR_OK)
-			a->failed |= e.code != ERR_UNAVAILABLE && e.code != ERR_CONFLICT && e.code != ERR_PRECONDITION;
-		snprintf(key, sizeof(key), "%d of %d", i - 3, a->number);
-		path = path_of(key);
-		a->failed |= object_delete(&a->f->store, &path, &existed, &e) != ERR_OK;
-	}
-	return NULL;
-}
-
-static void *sweep_on(void *arg)
-{
-	struct actor *a = arg;
-
-	while (!atomic_load(a->over)) {
-		struct gc_result result;
-		struct err e;
-
-		a->failed |= gc_run(&a->f->store, 0, 1000, &result, &e) != ERR_OK;
-	}
-	return NULL;
-}
-
 static void what_comes_and_goes_meanwhile_is_no_damage(void **state)
 {
-	enum { ACTORS = 4 };
-
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct fixture *f = damage_fixture(kinds[i]);
-		struct actor actors[ACTORS];
-		atomic_bool over = false;
+		struct crowd crowd;
 		int64_t chunks = 0, until = clock_monotonic_ms() + 2500;
 
 		put_many(&f->store, 0, 20);
-		for (int n = 0; n < ACTORS; n++) {
-			actors[n] = (struct actor){.f = f, .number = n, .over = &over};
-			assert_int_equal(
-			    pthread_create(&actors[n].thread, NULL, n ? put_and_delete : sweep_on, &actors[n]), 0);
-		}
+		crowd_start(&crowd, f);
 		while (clock_monotonic_ms() < until) {
 			struct scrub_pass pass = run(&f->store);
 
@@ -383,11 +335,7 @@ static void what_comes_and_goes_meanwhile_is_no_damage(void **state)
 			assert_int_equal(pass.unreachable, 0);
 			chunks += pass.chunks;
 		}
-		atomic_store(&over, true);
-		for (int n = 0; n < ACTORS; n++)
-			pthread_join(actors[n].thread, NULL);
-		for (int n = 0; n < ACTORS; n++)
-			assert_false(actors[n].failed);
+		crowd_stop(&crowd);
 		assert_true(chunks > 100);
 		assert_int_equal(count_marked(f), 0);
 		fixture_free(f);
