@@ -59,8 +59,9 @@ enum err_code vault_seal(const struct vault *v, TALLOC_CTX *ctx, const char *con
 	return ERR_OK;
 }
 
-enum err_code vault_open(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
-                         char **text, struct err *e)
+/* *by: which of the keys opened it. */
+static enum err_code open_box(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed,
+                              size_t len, char **text, size_t *by, struct err *e)
 {
 	const uint8_t *bytes = sealed;
 	const struct aead_bytes bound = {context, strlen(context)};
@@ -71,8 +72,32 @@ enum err_code vault_open(const struct vault *v, TALLOC_CTX *ctx, const char *con
 	*text = talloc_zero_size(ctx, len - OVERHEAD + 1);
 	ASSERT(*text);
 	box = (struct aead_bytes){bytes + 1, len - 1};
-	for (size_t i = 0; i < v->count; i++)
-		if (aead_open(v->keys[i], &bound, &box, *text, NULL) == ERR_OK)
+	for (*by = 0; *by < v->count; ++*by)
+		if (aead_open(v->keys[*by], &bound, &box, *text, NULL) == ERR_OK)
 			return ERR_OK;
 	return ERR(e, ERR_CORRUPT, "the stored secret of %s does not open with this cluster secret", context);
+}
+
+enum err_code vault_open(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
+                         char **text, struct err *e)
+{
+	size_t by;
+
+	return open_box(v, ctx, context, sealed, len, text, &by, e);
+}
+
+enum err_code vault_renew(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
+                          void **renewed, size_t *renewed_len, struct err *e)
+{
+	enum err_code code = ERR_OK;
+	char *text;
+	size_t by;
+
+	*renewed = NULL;
+	TRY(open_box(v, ctx, context, sealed, len, &text, &by, e));
+	if (by > 0)
+		code = vault_seal(v, ctx, context, text, renewed, renewed_len, e);
+	OPENSSL_cleanse(text, strlen(text));
+	talloc_free(text);
+	return code;
 }

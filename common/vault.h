@@ -23,6 +23,12 @@ enum err_code vault_new(TALLOC_CTX *ctx, const char *purpose, const struct rpc_s
 enum err_code vault_seal(const struct vault *v, TALLOC_CTX *ctx, const char *context, const char *text, void **sealed,
                          size_t *len, struct err *e) MUST_CHECK;
 
+/* Makes what the previous secret sealed last when that is no longer configured: *renewed is the same text sealed by the
+ * current one, on ctx, or NULL where it is already. ERR_CORRUPT: not sealed by either secret for this context. Whoever
+ * keeps sealed bytes does this with all of them at its start. */
+enum err_code vault_renew(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
+                          void **renewed, size_t *renewed_len, struct err *e) MUST_CHECK;
+
 /* ERR_CORRUPT: not sealed by either secret for this context. */
 enum err_code vault_open(const struct vault *v, TALLOC_CTX *ctx, const char *context, const void *sealed, size_t len,
                          char **text, struct err *e) MUST_CHECK;

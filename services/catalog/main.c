@@ -1,13 +1,24 @@
 /* catalog: accounts, images, tags, layers, package sets, jobs and events. See README.md. */
 #include "services/catalog/catalog.h"
 #include "services/catalog/migrations.h"
+#include "services/catalog/registry_credentials.h"
 #include "services/catalog/tasks.h"
+
+#define CONNECT_MS 10000
 
 enum err_code catalog_dispatch(struct rpc_call *call, const cJSON *body, cJSON **reply, struct err *e);
 
 static void wake_announcer(void *arg)
 {
 	process_wake(arg, TASK_ANNOUNCE);
+}
+
+static enum err_code renew_secrets(struct catalog *c, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+
+	TRY(db_acquire(c->db, CONNECT_MS, &db, e));
+	return registry_credentials_renew(db, c->vault, e);
 }
 
 static enum err_code start(struct process *process, void *state, struct err *e)
@@ -29,6 +40,7 @@ static enum err_code start(struct process *process, void *state, struct err *e)
 	    .objects = objects_gateway(ctx, gateway, settings->sweep_lease_ms / 2),
 	};
 	TRY(vault_new(ctx, VAULT_PURPOSE, &secret, &c->vault, e));
+	TRY(renew_secrets(c, e));
 	tasks_register(c);
 	return ERR_OK;
 }

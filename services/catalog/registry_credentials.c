@@ -1,11 +1,13 @@
 #include "services/catalog/registry_credentials.h"
 
+#include "common/log.h"
 #include "common/reference.h"
 #include "services/catalog/account.h"
 
 #include <string.h>
 
 #define REGISTRIES_MAX 1000
+#define RENEW_BATCH 1000
 
 static char *context_of(TALLOC_CTX *ctx, const char *account, const char *registry)
 {
@@ -95,6 +97,52 @@ enum err_code registry_credentials_read_all(struct db *db, TALLOC_CTX *ctx, cons
 		    .user = db_text(rows, i, 1),
 		    .insecure = db_flag(rows, i, 2),
 		};
+	return ERR_OK;
+}
+
+/* Row of account, registry, password. A password that was set meanwhile stays. */
+static enum err_code renew_one(struct db *db, const struct vault *vault, const struct db_rows *rows, size_t row,
+                               struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const char *account = db_text(rows, row, 0), *registry = db_text(rows, row, 1);
+	size_t len, renewed_len;
+	const void *sealed = db_bytes(rows, row, 2, &len);
+	void *renewed;
+	struct err why;
+
+	if (vault_renew(vault, ctx, context_of(ctx, account, registry), sealed, len, &renewed, &renewed_len, &why) !=
+	    ERR_OK) {
+		LOG_WARN("registry password cannot be used", LOG_TEXT("account", account),
+		         LOG_TEXT("registry", registry), LOG_ERR(&why));
+		return ERR_OK;
+	}
+	if (!renewed)
+		return ERR_OK;
+	return db_query(db, ctx, NULL, e,
+	                "UPDATE catalog.registry SET password = $3"
+	                " WHERE account = $1 AND registry = $2 AND password = $4",
+	                DB_TEXT(account), DB_TEXT(registry), DB_BYTES(renewed, renewed_len), DB_BYTES(sealed, len));
+}
+
+enum err_code registry_credentials_renew(struct db *db, const struct vault *vault, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const char *account = "", *registry = "";
+	struct db_rows *rows;
+
+	do {
+		TRY(db_query(db, ctx, &rows, e,
+		             "SELECT account, registry, password FROM catalog.registry"
+		             " WHERE (account, registry) > ($1, $2) AND password IS NOT NULL"
+		             " ORDER BY account, registry LIMIT $3",
+		             DB_TEXT(account), DB_TEXT(registry), DB_NUMBER(RENEW_BATCH)));
+		for (size_t i = 0; i < db_count(rows); i++) {
+			TRY(renew_one(db, vault, rows, i, e));
+			account = db_text(rows, i, 0);
+			registry = db_text(rows, i, 1);
+		}
+	} while (db_count(rows) == RENEW_BATCH);
 	return ERR_OK;
 }
 

@@ -21,6 +21,10 @@ enum err_code registry_credentials_put(struct db *db, const struct vault *vault,
 enum err_code registry_credentials_read_all(struct db *db, TALLOC_CTX *ctx, const char *account,
                                             struct registry_list_reply *reply, struct err *e) MUST_CHECK;
 
+/* Passwords that the previous cluster secret sealed are sealed by the current one; they would be lost when the previous
+ * one is dropped. What neither opens is left as it is, and logged. */
+enum err_code registry_credentials_renew(struct db *db, const struct vault *vault, struct err *e) MUST_CHECK;
+
 /* ERR_NOT_FOUND names the registry. */
 enum err_code registry_credentials_remove(struct db *db, const char *account, const char *registry,
                                           struct err *e) MUST_CHECK;

@@ -199,6 +199,43 @@ static enum err_code read_config(struct store *s, TALLOC_CTX *ctx, const struct 
 	return ERR_OK;
 }
 
+/* rows: name, driver, identity, config, id. */
+static enum err_code renew_one(struct store *s, struct db *db, const struct db_rows *rows, size_t row, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const char *context = vault_context(ctx, s, db_text(rows, row, 1), db_text(rows, row, 2));
+	size_t len, renewed_len;
+	const void *sealed = db_bytes(rows, row, 3, &len);
+	void *renewed;
+	struct err why;
+
+	if (vault_renew(s->vault, ctx, context, sealed, len, &renewed, &renewed_len, &why) != ERR_OK) {
+		LOG_WARN("back end of the past cannot be reached", LOG_TEXT("store", s->name),
+		         LOG_TEXT("backend", db_text(rows, row, 0)), LOG_ERR(&why));
+		return ERR_OK;
+	}
+	if (!renewed)
+		return ERR_OK;
+	return db_query(db, NULL, NULL, e, "UPDATE objects.backend SET config = $2 WHERE id = $1 AND config = $3",
+	                DB_NUMBER(db_number(rows, row, 4)), DB_BYTES(renewed, renewed_len), DB_BYTES(sealed, len));
+}
+
+enum err_code backends_renew(struct store *s, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct db_rows *rows;
+
+	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT name, driver, identity, config, id FROM objects.backend"
+	             " WHERE store = $1 AND config IS NOT NULL ORDER BY id",
+	             DB_TEXT(s->name)));
+	for (size_t i = 0; i < db_count(rows); i++)
+		TRY(renew_one(s, db, rows, i, e));
+	return ERR_OK;
+}
+
 static enum err_code read_with_chunks(struct store *s, TALLOC_CTX *ctx, const struct driver *driver,
                                       struct db_rows **rows, struct err *e)
 {

@@ -45,6 +45,9 @@ enum err_code backends_open(struct store *s, const struct driver *driver, const 
 enum err_code backends_adopt(struct store *s, const struct driver *driver, struct driver_conn *conn,
                              const struct config_node *config, struct err *e) MUST_CHECK;
 
+/* Configurations that the previous cluster secret sealed are sealed by the current one: vault_renew. */
+enum err_code backends_renew(struct store *s, struct err *e) MUST_CHECK;
+
 /* ERR_UNAVAILABLE: it cannot be reached or opened, for the reason given. ERR_NOT_FOUND: no back end of the store has
  * the name; the message lists those there are. */
 enum err_code backend_by_id(struct store *s, int64_t id, struct backend **out, struct err *e) MUST_CHECK;

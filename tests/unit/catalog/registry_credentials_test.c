@@ -119,7 +119,34 @@ static void a_vault_opens_with_the_current_and_the_previous_secret(void **state)
 	assert_int_equal(vault_new(f->ctx, VAULT_PURPOSE, &(struct rpc_secret){.current = ""}, &v, &f->e), ERR_INVALID);
 }
 
+/* A cluster secret is rotated in three steps: the new one is accepted, is used, is the only one. */
+static void passwords_outlive_the_secret_that_sealed_them(void **state)
+{
+	struct fixture *f = *state;
+	const struct rpc_secret both = {"a new secret of the tests", "a secret of the tests"},
+				alone = {"a new secret of the tests", NULL};
+	struct vault *old = f->c.vault;
+
+	put(f, "default", "r.example", "me", "first");
+	put(f, "default", "s.example", "me", NULL);
+	put(f, "default", "t.example", "me", "third");
+	run_sql(f, "UPDATE catalog.registry SET password = 'garbage' WHERE registry = 't.example'");
+	assert_ok(vault_new(f->ctx, VAULT_PURPOSE, &both, &f->c.vault, &f->e));
+	for (int i = 0; i < 2; i++) {
+		assert_ok(registry_credentials_renew(f->db, f->c.vault, &f->e));
+		assert_string_equal(find(f, "default", "r.example").password, "first");
+	}
+	assert_ok(vault_new(f->ctx, VAULT_PURPOSE, &alone, &f->c.vault, &f->e));
+	assert_string_equal(find(f, "default", "r.example").password, "first");
+	assert_string_equal(find(f, "default", "s.example").password, "");
+	assert_int_equal(number_of(f, "SELECT count(*) FROM catalog.registry WHERE password = 'garbage'"), 1);
+	/* What is sealed by a secret that is gone stays as it is. */
+	assert_ok(registry_credentials_renew(f->db, old, &f->e));
+	assert_string_equal(find(f, "default", "r.example").password, "first");
+}
+
 FIXTURE_MAIN(FIXTURE_TEST(credentials_belong_to_an_account_and_a_registry),
              FIXTURE_TEST(passwords_are_never_readable_in_the_database), FIXTURE_TEST(what_is_no_registry_is_refused),
              FIXTURE_TEST(a_worker_gets_them_with_its_job),
-             FIXTURE_TEST(a_vault_opens_with_the_current_and_the_previous_secret))
+             FIXTURE_TEST(a_vault_opens_with_the_current_and_the_previous_secret),
+             FIXTURE_TEST(passwords_outlive_the_secret_that_sealed_them))

@@ -291,6 +291,33 @@ static void a_configuration_opens_with_the_secret_that_it_was_kept_with(void **s
 	fixture_free(f);
 }
 
+/* A cluster secret is rotated in three steps: the new one is accepted, is used, is the only one. */
+static void a_configuration_outlives_the_secret_that_sealed_it(void **state)
+{
+	const struct rpc_secret both = {.current = other_secret, .previous = secret};
+	struct fixture *f = fresh();
+	struct vault *vault;
+	struct err e = {0};
+
+	(void)state;
+	must_start(f, secret, &driver_localfs, "one");
+	must_put(f, "in one", 6);
+	must_start(f, secret, &driver_db, NULL);
+	fixture_must(vault_new(f, BACKEND_VAULT_PURPOSE, &both, &vault, &e), &e);
+	f->store.vault = vault;
+	fixture_must(backends_renew(&f->store, &e), &e);
+	fixture_must(backends_renew(&f->store, &e), &e);
+	must_start(f, other_secret, &driver_db, NULL);
+	fixture_must(get(f, "in one", 6, &e), &e);
+	fixture_must(backends_renew(&f->store, &e), &e);
+	/* What cannot be opened stays for the secret that can. */
+	must_start(f, secret, &driver_db, NULL);
+	fixture_must(backends_renew(&f->store, &e), &e);
+	must_start(f, other_secret, &driver_db, NULL);
+	fixture_must(get(f, "in one", 6, &e), &e);
+	fixture_free(f);
+}
+
 /* ---- one chunk in the place of another ---- */
 
 static struct chunk must_find(struct fixture *f, TALLOC_CTX *ctx, const void *bytes, size_t len)
@@ -419,6 +446,7 @@ int main(void)
 	    cmocka_unit_test(a_directory_that_goes_while_it_is_in_use_is_no_damage),
 	    cmocka_unit_test(only_who_opens_a_back_end_waits_for_it),
 	    cmocka_unit_test(a_configuration_opens_with_the_secret_that_it_was_kept_with),
+	    cmocka_unit_test(a_configuration_outlives_the_secret_that_sealed_it),
 	    cmocka_unit_test(a_rewritten_chunk_is_named_by_the_same_objects),
 	    cmocka_unit_test(a_copy_that_does_not_come_back_right_replaces_nothing),
 	    cmocka_unit_test(a_put_replaces_a_damaged_chunk),
