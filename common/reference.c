@@ -164,22 +164,27 @@ static enum err_code parse_digest(const char *text, const char *at, struct refer
 	if (strncmp(at, "sha256:", 7) != 0)
 		return ERR(e, ERR_INVALID, QUOTED ": '%.80s' is not a digest of the form sha256:<64 hex digits>", text,
 		           at);
-	if (!digest_parse(at, &r->digest) || digest_is_none(&r->digest))
+	if (!digest_parse(at, &r->digest))
 		return ERR(e, ERR_INVALID, QUOTED ": sha256 is not followed by 64 lower-case hex digits", text);
+	if (digest_is_none(&r->digest))
+		return ERR(e, ERR_INVALID, QUOTED ": a digest of nothing but zeros is none", text);
 	return ERR_OK;
 }
 
-static const char *parse_scheme(const char *text, struct reference *r)
+static enum err_code parse_scheme(const char *text, struct reference *r, const char **rest, struct err *e)
 {
-	if (strncasecmp(text, "https://", 8) == 0) {
+	const char *end = strstr(text, "://");
+
+	*rest = end ? end + 3 : text;
+	if (!end)
+		return ERR_OK;
+	if (end - text == 5 && strncasecmp(text, "https", 5) == 0)
 		r->scheme = REFERENCE_SCHEME_HTTPS;
-		return text + 8;
-	}
-	if (strncasecmp(text, "http://", 7) == 0) {
+	else if (end - text == 4 && strncasecmp(text, "http", 4) == 0)
 		r->scheme = REFERENCE_SCHEME_HTTP;
-		return text + 7;
-	}
-	return text;
+	else
+		return ERR(e, ERR_INVALID, QUOTED ": before :// only http and https are understood", text);
+	return ERR_OK;
 }
 
 static bool names_host(struct span first)
@@ -231,7 +236,7 @@ enum err_code reference_parse(const char *text, struct reference *r, struct err 
 		if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 127)
 			return ERR(e, ERR_INVALID, "reference has character 0x%02x at position %zu", (unsigned char)*c,
 			           (size_t)(c - text));
-	at = parse_scheme(text, r);
+	TRY(parse_scheme(text, r, &at, e));
 	digest = strchr(at, '@');
 	if (digest)
 		TRY(parse_digest(text, digest + 1, r, e));

@@ -7,7 +7,8 @@
 #include <time.h>
 
 #define RENEWALS_PER_LEASE 3
-#define PROGRESS_MS 1000 /* users watch: progress goes along at least this often */
+#define PROGRESS_MS 1000      /* users watch: progress goes along at least this often */
+#define FIRST_PROGRESS_MS 300 /* and soon for the first time, since most jobs are short */
 
 struct keeper {
 	struct job *job;
@@ -20,7 +21,7 @@ struct keeper {
 /* True: time to end. */
 static bool rest(struct keeper *k, int64_t ms)
 {
-	int64_t until = clock_wall_ms() + ms;
+	int64_t until = clock_monotonic_ms() + ms;
 	struct timespec at = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
 	bool ending;
 
@@ -63,10 +64,11 @@ static void *keep(void *arg)
 	struct job *job = k->job;
 	int64_t lease_ms = job->lease->lease_ms ? job->lease->lease_ms : 30000;
 	int64_t good_until = clock_monotonic_ms() + lease_ms;
+	int64_t pause_ms = FIRST_PROGRESS_MS;
 	struct err e;
 
 	log_context_set(NULL, NULL, job->lease->account, job->lease->job);
-	while (!rest(k, MIN((int64_t)PROGRESS_MS, lease_ms / RENEWALS_PER_LEASE))) {
+	for (; !rest(k, MIN(pause_ms, lease_ms / RENEWALS_PER_LEASE)); pause_ms = PROGRESS_MS) {
 		int64_t before = clock_monotonic_ms();
 		enum err_code code = renew(job, &lease_ms, &e);
 
@@ -85,8 +87,12 @@ static void *keep(void *arg)
 enum err_code keeper_start(struct job *job, struct keeper **out, struct err *e)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
+	pthread_condattr_t monotonic; /* a wall clock that is set back must not cost the lease */
 
-	ASSERT(k && pthread_mutex_init(&k->mutex, NULL) == 0 && pthread_cond_init(&k->wake, NULL) == 0);
+	ASSERT(k && pthread_mutex_init(&k->mutex, NULL) == 0 && pthread_condattr_init(&monotonic) == 0);
+	ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
+	       pthread_cond_init(&k->wake, &monotonic) == 0);
+	pthread_condattr_destroy(&monotonic);
 	k->job = job;
 	if (pthread_create(&k->thread, NULL, keep, k) != 0) {
 		free(k);

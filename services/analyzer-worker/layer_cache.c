@@ -1,5 +1,6 @@
 #include "services/analyzer-worker/layer_cache.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/path.h"
@@ -15,6 +16,10 @@
 #include <uthash.h>
 
 #define TEMPORARY "partial-"
+#define HEX_LEN (2 * DIGEST_BYTES)
+#define ACCOUNT_MAX 128 /* bytes */
+#define NAME_SIZE (HEX_LEN + 1 + ACCOUNT_MAX + 1)
+#define TEMPORARY_SIZE (sizeof(TEMPORARY) + NAME_SIZE)
 
 static struct metric hits_total = METRIC_COUNTER("stowage_layer_cache_hits_total", "Layers read from the cache.");
 static struct metric misses_total = METRIC_COUNTER("stowage_layer_cache_misses_total", "Layers not in the cache.");
@@ -25,10 +30,10 @@ static struct metric bytes_gauge = METRIC_GAUGE("stowage_layer_cache_bytes", "By
 
 /* Known to the cache: on disk, being downloaded, or both in turn. Removed when neither and nobody waits. */
 struct cached_blob {
-	struct digest digest;
-	uint64_t size;    /* taken from bytes_max: whole, from the moment a download starts */
-	uint64_t used;    /* larger: more recently */
-	unsigned readers; /* pins */
+	char name[NAME_SIZE]; /* its file's: HEX.ACCOUNT */
+	uint64_t size;        /* taken from bytes_max: whole, from the moment a download starts */
+	uint64_t used;        /* larger: more recently */
+	unsigned readers;     /* pins */
 	unsigned waiters;
 	bool downloading;
 	bool present;
@@ -53,23 +58,42 @@ static void blob_forget(struct layer_cache *c, struct cached_blob *b)
 	free(b);
 }
 
-static struct cached_blob *blob_find(struct layer_cache *c, const struct digest *digest)
+static struct cached_blob *blob_find(struct layer_cache *c, const char *name)
 {
 	struct cached_blob *b;
 
-	HASH_FIND(hh, c->blobs, digest->bytes, DIGEST_BYTES, b);
+	HASH_FIND_STR(c->blobs, name, b);
 	if (b)
 		return b;
 	b = calloc(1, sizeof(*b));
 	ASSERT(b);
-	b->digest = *digest;
-	HASH_ADD(hh, c->blobs, digest.bytes, DIGEST_BYTES, b);
+	memcpy(b->name, name, strlen(name) + 1);
+	HASH_ADD_STR(c->blobs, name, b);
 	return b;
+}
+
+/* The account is the catalog's word, but it becomes part of a path. */
+static enum err_code name_blob(const char *account, const struct digest *digest, char name[NAME_SIZE], struct err *e)
+{
+	size_t len = strlen(account);
+
+	if (len == 0 || len > ACCOUNT_MAX || strchr(account, '/'))
+		return ERR(e, ERR_INVALID, "account \"%.128s\" cannot have cached layers", account);
+	snprintf(name, NAME_SIZE, "%s.%s", digest_hex(digest).text, account);
+	return ERR_OK;
+}
+
+static bool is_blob_name(const char *name)
+{
+	struct digest digest;
+	size_t len = strlen(name);
+
+	return len > HEX_LEN + 1 && len < NAME_SIZE && name[HEX_LEN] == '.' && digest_parse_hex(name, HEX_LEN, &digest);
 }
 
 static void blob_evict(struct layer_cache *c, struct cached_blob *b)
 {
-	unlinkat(c->dir_fd, digest_hex(&b->digest).text, 0);
+	unlinkat(c->dir_fd, b->name, 0);
 	b->present = false;
 	c->stats.bytes -= b->size;
 	blob_forget(c, b);
@@ -100,7 +124,7 @@ static bool room_take(struct layer_cache *c, uint64_t size)
 }
 
 struct found_file {
-	struct digest digest;
+	char name[NAME_SIZE];
 	uint64_t size;
 	struct timespec written;
 };
@@ -132,11 +156,12 @@ static enum err_code scan(struct layer_cache *c, TALLOC_CTX *ctx, struct found_f
 
 		if (entry->d_name[0] == '.')
 			continue;
-		if (!digest_parse_hex(entry->d_name, strlen(entry->d_name), &file.digest) ||
-		    fstatat(c->dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
+		if (!is_blob_name(entry->d_name) || fstatat(c->dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+		    !S_ISREG(st.st_mode)) {
 			unlinkat(c->dir_fd, entry->d_name, 0);
 			continue;
 		}
+		memcpy(file.name, entry->d_name, strlen(entry->d_name) + 1);
 		file.size = (uint64_t)st.st_size;
 		file.written = st.st_mtim;
 		*files = talloc_realloc(ctx, *files, struct found_file, *count + 1);
@@ -160,10 +185,10 @@ static enum err_code take_over(struct layer_cache *c, struct err *e)
 		struct cached_blob *b;
 
 		if (!room_take(c, files[i].size)) {
-			unlinkat(c->dir_fd, digest_hex(&files[i].digest).text, 0);
+			unlinkat(c->dir_fd, files[i].name, 0);
 			continue;
 		}
-		b = blob_find(c, &files[i].digest);
+		b = blob_find(c, files[i].name);
 		b->size = files[i].size;
 		b->present = true;
 		b->used = ++c->clock;
@@ -190,9 +215,13 @@ enum err_code layer_cache_open(TALLOC_CTX *ctx, const char *dir, uint64_t bytes_
                                struct err *e)
 {
 	struct layer_cache *c = talloc_zero(ctx, struct layer_cache);
+	pthread_condattr_t monotonic;
 	enum err_code code;
 
-	ASSERT(c && pthread_mutex_init(&c->mutex, NULL) == 0 && pthread_cond_init(&c->changed, NULL) == 0);
+	ASSERT(c && pthread_mutex_init(&c->mutex, NULL) == 0 && pthread_condattr_init(&monotonic) == 0);
+	ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
+	       pthread_cond_init(&c->changed, &monotonic) == 0);
+	pthread_condattr_destroy(&monotonic);
 	c->dir_fd = -1;
 	c->stats.bytes_max = bytes_max;
 	talloc_set_destructor(c, cache_destroy);
@@ -214,28 +243,22 @@ enum err_code layer_cache_open(TALLOC_CTX *ctx, const char *dir, uint64_t bytes_
 /* Half a second, or until something changed. */
 static void wait_a_little(struct layer_cache *c)
 {
-	struct timespec until;
+	int64_t until = clock_monotonic_ms() + 500;
+	struct timespec at = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += 500000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	pthread_cond_timedwait(&c->changed, &c->mutex, &until);
+	pthread_cond_timedwait(&c->changed, &c->mutex, &at);
 }
 
 static bool become_reader(struct layer_cache *c, struct cached_blob *b, struct layer_visit *visit)
 {
-	struct digest_text name = digest_hex(&b->digest);
-	int fd = openat(c->dir_fd, name.text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(c->dir_fd, b->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0) { /* somebody cleaned up by hand */
 		b->present = false;
 		c->stats.bytes -= b->size;
 		return false;
 	}
-	utimensat(c->dir_fd, name.text, NULL, AT_SYMLINK_NOFOLLOW); /* for take_over's order */
+	utimensat(c->dir_fd, b->name, NULL, AT_SYMLINK_NOFOLLOW); /* for take_over's order */
 	b->readers++;
 	b->used = ++c->clock;
 	c->stats.hits++;
@@ -244,14 +267,14 @@ static bool become_reader(struct layer_cache *c, struct cached_blob *b, struct l
 	return true;
 }
 
-static void temporary_name(const struct digest *digest, char name[96])
+static void temporary_name(const struct cached_blob *b, char name[TEMPORARY_SIZE])
 {
-	snprintf(name, 96, TEMPORARY "%s", digest_hex(digest).text);
+	snprintf(name, TEMPORARY_SIZE, TEMPORARY "%s", b->name);
 }
 
 static void become_downloader(struct layer_cache *c, struct cached_blob *b, uint64_t size, struct layer_visit *visit)
 {
-	char name[96];
+	char name[TEMPORARY_SIZE];
 
 	b->downloading = true;
 	c->stats.misses++;
@@ -260,18 +283,21 @@ static void become_downloader(struct layer_cache *c, struct cached_blob *b, uint
 	if (!room_take(c, size))
 		return;
 	b->size = size;
-	temporary_name(&b->digest, name);
+	temporary_name(b, name);
 	visit->write_fd = openat(c->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-enum err_code layer_cache_enter(struct layer_cache *cache, const struct digest *digest, uint64_t size,
-                                bool (*stop)(void *arg), void *arg, struct layer_visit *visit, struct err *e)
+enum err_code layer_cache_enter(struct layer_cache *cache, const char *account, const struct digest *digest,
+                                uint64_t size, bool (*stop)(void *arg), void *arg, struct layer_visit *visit,
+                                struct err *e)
 {
 	struct cached_blob *b;
 	enum err_code code = ERR_OK;
+	char name[NAME_SIZE];
 
+	TRY(name_blob(account, digest, name, e));
 	pthread_mutex_lock(&cache->mutex);
-	b = blob_find(cache, digest);
+	b = blob_find(cache, name);
 	*visit = (struct layer_visit){.fd = -1, .cache = cache, .blob = b, .write_fd = -1};
 	b->waiters++;
 	for (;;) {
@@ -319,13 +345,13 @@ void layer_cache_keep(struct layer_visit *visit)
 {
 	struct layer_cache *c = visit->cache;
 	struct stat st;
-	char name[96];
+	char name[TEMPORARY_SIZE];
 
 	if (visit->write_fd < 0)
 		return;
-	temporary_name(&visit->blob->digest, name);
+	temporary_name(visit->blob, name);
 	if (fstat(visit->write_fd, &st) != 0 || (uint64_t)st.st_size != visit->blob->size ||
-	    renameat(c->dir_fd, name, c->dir_fd, digest_hex(&visit->blob->digest).text) != 0)
+	    renameat(c->dir_fd, name, c->dir_fd, visit->blob->name) != 0)
 		return;
 	visit->kept = true;
 }
@@ -338,7 +364,7 @@ void layer_cache_damaged(struct layer_visit *visit)
 	c->stats.damaged++;
 	metric_add(&damaged_total, 1);
 	if (visit->blob->present) {
-		unlinkat(c->dir_fd, digest_hex(&visit->blob->digest).text, 0);
+		unlinkat(c->dir_fd, visit->blob->name, 0);
 		visit->blob->present = false;
 		c->stats.bytes -= visit->blob->size;
 	}
@@ -354,7 +380,7 @@ static void reader_leaves(struct layer_visit *visit)
 static void downloader_leaves(struct layer_cache *c, struct layer_visit *visit)
 {
 	struct cached_blob *b = visit->blob;
-	char name[96];
+	char name[TEMPORARY_SIZE];
 
 	fd_cleanup(&visit->write_fd);
 	b->downloading = false;
@@ -362,7 +388,7 @@ static void downloader_leaves(struct layer_cache *c, struct layer_visit *visit)
 	b->used = ++c->clock;
 	if (visit->kept)
 		return;
-	temporary_name(&b->digest, name);
+	temporary_name(b, name);
 	unlinkat(c->dir_fd, name, 0);
 	c->stats.bytes -= b->size;
 	b->size = 0;

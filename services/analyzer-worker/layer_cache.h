@@ -3,6 +3,9 @@
  *
  * The cache belongs to one worker, whose scratch lock guards it. Losing it costs time, never data.
  *
+ * A blob is kept for the account that downloaded it. Another account's image that names the same digest proves nothing:
+ * anybody can write a digest into a manifest. That account downloads the blob itself, and has its own copy.
+ *
  *     layer_cache_enter   wants a blob: either it is here, pinned and ready to read, or the caller becomes its one
  *                         downloader; whoever else wants it waits inside this call
  *     layer_cache_write   ... the downloader, as bytes arrive
@@ -12,7 +15,7 @@
  *     layer_cache_damaged a reader found another digest: the blob is evicted
  *
  * Always true, also while jobs run without pause and after kill -9:
- *  - A file sha256/<hex> was complete and had that digest when it got this name.
+ *  - A file sha256/<hex>.<account> was complete and had that digest when it got this name.
  *  - The bytes on disk, those being written included, do not exceed bytes_max: room is made before it is taken, from
  * the least recently used blobs that nobody has pinned. A blob that cannot fit is streamed past the cache: the visit is
  *    then a downloader's, and what it writes and keeps is nowhere.
@@ -48,8 +51,8 @@ enum err_code layer_cache_open(TALLOC_CTX *ctx, const char *dir, uint64_t bytes_
                                struct err *e) MUST_CHECK;
 
 /* May wait for another thread's download; stop is asked twice a second and makes it ERR_CANCELLED. */
-enum err_code layer_cache_enter(struct layer_cache *cache, const struct digest *digest, uint64_t size,
-                                bool (*stop)(void *arg), void *arg, struct layer_visit *visit,
+enum err_code layer_cache_enter(struct layer_cache *cache, const char *account, const struct digest *digest,
+                                uint64_t size, bool (*stop)(void *arg), void *arg, struct layer_visit *visit,
                                 struct err *e) MUST_CHECK;
 
 /* A full disk is no failure: the blob is then not kept. */

@@ -256,8 +256,8 @@ static enum err_code parse_blob(struct task *t, struct err *e)
 	do {
 		damaged = again = false;
 		TRY(open_files(t, e));
-		TRY(layer_cache_enter(t->job->env->cache, &blob->digest, blob->size, job_must_stop, t->job, &t->visit,
-		                      e));
+		TRY(layer_cache_enter(t->job->env->cache, t->job->lease->account, &blob->digest, blob->size,
+		                      job_must_stop, t->job, &t->visit, e));
 		code = pass_once(t, &damaged, e);
 		if (damaged) {
 			LOG_WARN("cached layer is damaged", LOG_TEXT("layer", digest_text(&blob->digest).text));

@@ -4,11 +4,14 @@
 #include "common/log.h"
 #include "services/analyzer-worker/job.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-#define LEASE_WAIT_MS 5000 /* a request for work is held this long */
-#define LEAVE_MS 1000      /* for the catalog to hear that nobody waits for work any more */
-#define STACKS_PART 8      /* of the memory for documents is for what is known of stacks */
+#define LEASE_WAIT_MS 5000  /* a request for work is held this long */
+#define LEAVE_MS 1000       /* for the catalog to hear that nobody waits for work any more */
+#define WORKERS_LISTED 1000 /* the catalog names no more than that */
+#define STACKS_PART 8       /* of the memory for documents is for what is known of stacks */
 #define BACKOFF_BASE_MS 200
 #define BACKOFF_CAP_MS 5000
 
@@ -23,6 +26,7 @@ struct worker {
 	struct job_env env;
 	struct slot *slots;
 	size_t slot_count;
+	atomic_bool known; /* the catalog has heard of it */
 };
 
 static bool draining(void *arg)
@@ -151,6 +155,17 @@ void worker_drain(void *state)
 	}
 }
 
+/* A worker is up when its first request for work has arrived: from then on `status` shows it. */
+static bool is_listed(const struct worker *w, const struct queue_stats_reply *stats)
+{
+	const char *name = process_instance(w->process);
+
+	for (size_t i = 0; i < stats->workers_count; i++)
+		if (strcmp(stats->workers[i].worker, name) == 0)
+			return true;
+	return stats->workers_count >= WORKERS_LISTED;
+}
+
 enum err_code worker_ready(void *state, struct err *e)
 {
 	struct worker *w = ((struct worker_state *)state)->worker;
@@ -164,5 +179,8 @@ enum err_code worker_ready(void *state, struct err *e)
 		return err_wrap(e, "catalog");
 	if (call_store_list(w->env.gateway, NULL, ctx, &about_stores, &stores, e) != ERR_OK)
 		return err_wrap(e, "object-store-gateway");
+	if (!atomic_load(&w->known) && !is_listed(w, &stats))
+		return ERR(e, ERR_UNAVAILABLE, "catalog: it has not heard of this worker yet");
+	atomic_store(&w->known, true);
 	return ERR_OK;
 }

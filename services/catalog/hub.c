@@ -9,7 +9,7 @@
 #define CHANNEL "catalog_changed"
 #define CROWDED_MS 200
 #define FULL_MS 20
-#define LISTEN_SLICE_MS 500
+#define LISTEN_SLICE_MS 100 /* a drain waits for no longer than that */
 
 struct hub {
 	pthread_mutex_t mutex; /* guards the rest */

@@ -2,7 +2,7 @@
 
 #define NOTE_EVERY_MS 5000 /* no more often: an idle worker asks again and again */
 #define ALIVE_MS 15000     /* a note, the request that waits, the next note */
-#define SHOWN_MS (10 * 60 * 1000)
+#define SHOWN_MS 60000
 #define WORKERS_MAX 1000
 
 enum err_code worker_note(struct db *db, const char *name, struct err *e)

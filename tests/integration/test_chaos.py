@@ -67,6 +67,45 @@ class Killer(threading.Thread):
             raise self.failure
 
 
+class Archivist(threading.Thread):
+    """Sends one analysed image after another into the archive and fetches it back, whatever is killed meanwhile."""
+
+    def __init__(self, stowage, rng, references):
+        super().__init__()
+        self.stowage, self.rng, self.references = stowage, rng, references
+        self.ended = threading.Event()
+        self.moved = 0
+        self.failure = None
+
+    def run(self):
+        try:
+            while not self.ended.wait(0.2):
+                reference = self.rng.choice(self.references)
+                if detail(self.stowage, reference).get("status") != "analysed":
+                    continue
+                insist(self.stowage, "archive", "add", "--detach", reference)
+                insist(self.stowage, "archive", "restore", reference)
+                self.moved += 1
+        except BaseException as failure:  # noqa: BLE001: shown by the test, which waits for this thread
+            self.failure = failure
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        if self.failure:
+            raise self.failure
+
+
+def detail(stowage, reference):
+    try:
+        got = insist(stowage, "image", "get", reference)
+    except CliError as error:
+        if error.code != "not found":  # nobody has added it yet
+            raise
+        return {}
+    return got.get("image", got)
+
+
 def insist(stowage, *arguments, seconds=90):
     """Repeats a command until services are there to answer it: every request may be repeated."""
     deadline = time.monotonic() + seconds
@@ -101,6 +140,11 @@ def check_nothing_half_there(stowage, images, seconds):
         assert len(stowage("image", "content", reference, "files")["items"]) >= 6
     assert int(stowage.psql("SELECT count(*) FROM catalog.image WHERE status = 'analysed'")[0][0]) == len(images)
     assert stowage.psql("SELECT count(*) FROM catalog.job WHERE state IN ('queued', 'leased')")[0][0] == "0"
+    for often in (
+        "SELECT image, count(*) FROM catalog.job GROUP BY image HAVING count(*) > 1",
+        "SELECT subject, count(*) FROM catalog.event WHERE kind = 'image.analysed' GROUP BY subject HAVING count(*) <> 1",
+    ):
+        assert not stowage.psql(often), often  # each was analysed once
     check_stores(stowage)
 
 
@@ -115,12 +159,15 @@ def check_stores(stowage, seconds=60):
             time.sleep(0.5)
 
 
-def run_chaos(stowage, registry, unique, count, rest, seconds):
+def run_chaos(stowage, registry, unique, count, rest, seconds, archiving=False):
     seed = int(os.environ.get("STOWAGE_CHAOS_SEED") or time.time_ns() % 1_000_000)
     print(f"STOWAGE_CHAOS_SEED={seed}")
     images = make_images(registry, unique, count, seed)
     killer = Killer(stowage, random.Random(seed), rest)
+    archivist = Archivist(stowage, random.Random(seed), list(images)) if archiving else None
     killer.start()
+    if archivist:
+        archivist.start()
     try:
         for reference in images:
             insist(stowage, "image", "add", reference)
@@ -129,8 +176,11 @@ def run_chaos(stowage, registry, unique, count, rest, seconds):
             settled(stowage, reference, max(deadline - time.monotonic(), 30))
     finally:
         killer.stop()
+        stowage.up()
+        if archivist:
+            archivist.stop()
+            print("moved", archivist.moved)
     print("killed", killer.killed)
-    stowage.up()
     check_nothing_half_there(stowage, images, 60)
     return killer.killed
 
@@ -144,7 +194,7 @@ def test_kill_9_at_random_moments_loses_nothing(new_stowage, registry, unique):
 @pytest.mark.parametrize("round_", range(int(os.environ.get("STOWAGE_CHAOS_ROUNDS") or 10)))
 def test_kill_9_at_length(new_stowage, registry, unique, round_):
     stowage = new_stowage(workers=2, config=CONFIG)
-    run_chaos(stowage, registry, unique, count=60, rest=(0.1, 1.5), seconds=600)
+    run_chaos(stowage, registry, unique, count=60, rest=(0.1, 1.5), seconds=600, archiving=True)
 
 
 @pytest.mark.parametrize("victim", VICTIMS)

@@ -1,10 +1,13 @@
 """The main job: an image in, its analysis stored, queried, archived, restored; through four real services."""
 
 import json
+import random
+import re
 import time
 
 import tiny
-from tiny import DOCKER, OPAQUE, WHITEOUT, Dir, Hardlink, Symlink, dist_info, dpkg, image, layer, npm, os_release
+from support.fake_registry import Answer
+from tiny import DOCKER, OPAQUE, WHITEOUT, Dir, File, Hardlink, Symlink, dist_info, dpkg, image, layer, npm, os_release
 
 BASE = layer(
     {
@@ -84,15 +87,28 @@ def test_a_new_layer_on_a_known_base_costs_only_the_new_layer(stowage, fake_regi
     assert packages(stowage, f"{fake_registry.host}/{unique}/app:2") == [("dpkg", "libc6", "2.36-9")]
 
 
+def test_progress_is_shown_while_an_analysis_runs(stowage, fake_registry, unique):
+    slow = layer({"slow": File(data=random.Random(unique).randbytes(2_000_000))}, "none")
+    reference = fake_registry.add(image([layer({"u": unique}), slow]), f"{unique}/slow:1")
+    fake_registry.on(f"/v2/{unique}/slow/blobs/{slow.digest}", Answer(200, slow.data, pace=0.1), times=1)
+    done = stowage.run("--progress", "image", "add", reference, "--wait", json_output=False)
+    assert done.returncode == 0
+    shown = done.stderr.decode().splitlines()
+    layers = [line for line in shown if re.fullmatch(r"analysing layers: layers [012] of 2, \S+ \w+ of 1\.9 MiB", line)]
+    assert len(layers) >= 2 and len(set(layers)) == len(layers), shown
+    assert done.stdout.decode().startswith("sha256:")
+
+
 def test_what_one_account_knows_is_fetched_again_for_another(stowage, fake_registry, unique):
-    fake_registry.add(image([layer({f"secret/{unique}": "x"})]), f"{unique}/app:1")
-    reference = f"{fake_registry.host}/{unique}/app:1"
+    secret = layer({f"secret/{unique}": "x"})
+    reference = fake_registry.add(image([secret]), f"{unique}/app:1")
     stowage("image", "add", reference, "--wait")
     other = f"other-{unique}"
     stowage("account", "add", other)
     stowage("--account", other, "image", "add", reference, "--wait")
     got = stowage("--account", other, "image", "get", reference)
     assert got.get("image", got)["cost"].get("layers_known", 0) == 0
+    assert len(fake_registry.asked(secret.digest)) == 2
 
 
 def test_all_layer_codecs_and_both_families_of_media_types(stowage, registry, unique):
@@ -229,3 +245,17 @@ def test_a_hard_link_where_a_cataloger_looks_proves_its_package(stowage, registr
     files = paths(stowage, reference)
     assert files["srv/node_modules/linked/package.json"]["sha256"] == files["store/a1b2"]["sha256"]
     assert sorted(f["path"] for f in files.values() if f["type"] == "f") == ["srv/node_modules/linked/package.json", "store/a1b2", "u"]
+
+
+def test_a_hard_link_from_where_a_cataloger_looks_to_a_lower_layer_is_told(stowage, registry, unique):
+    """What the file holds was read when its own layer was; the link proves nothing, and the user hears which one."""
+    lower = layer({"store/a1b2": next(iter(npm("linked", "3.1.4").values())), "u": unique})
+    upper = layer({"srv/node_modules/linked/package.json": Hardlink("store/a1b2")})
+    reference = registry.push(image([lower, upper]), f"{unique}/lower:1")
+    stowage("image", "add", reference, "--wait")
+    about = detail(stowage, reference)
+    assert about["status"] == "analysed" and packages(stowage, reference) == []
+    (reason,) = about["incomplete"]
+    assert reason.startswith("npm: srv/node_modules/linked/package.json: ") and "hard link to store/a1b2 of a lower" in reason
+    files = paths(stowage, reference)
+    assert files["srv/node_modules/linked/package.json"]["sha256"] == files["store/a1b2"]["sha256"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import tiny
 from support.base import BIN, wait_until
@@ -192,27 +193,39 @@ def test_the_cache_limit_holds_while_jobs_run_without_pause(new_stowage, registr
 
 def test_a_damaged_cached_blob_is_noticed_dropped_and_fetched_again(new_stowage, fake_registry, unique):
     stowage = new_stowage(workers=1)
-    what = image([layer({"a": File(data=noise(100_000, unique)), **npm("cached", "1.0.0")})])
-    fake_registry.add(what, f"{unique}/cached:1")
-    reference = f"{fake_registry.host}/{unique}/cached:1"
-    stowage("image", "add", reference, "--wait")
+    whole = layer({"a": File(data=noise(100_000, unique)), **npm("whole", "1.0.0")})
+    harmed = layer({"b": File(data=noise(100_000, unique + "b")), **npm("harmed", "1.0.0")})
+    for name, each in (("one", whole), ("two", harmed)):
+        # An image that says something else of the layer's content fails when the layer is in the cache.
+        wrong = image([replace(each, diff_id=tiny.sha256(b"something else"))])
+        assert stowage.fails("image", "add", fake_registry.add(wrong, f"{unique}/{name}:1"), "--wait").code == "corrupt"
 
-    def blob_requests():
-        return len(fake_registry.asked(what.layers[0].digest))
-
-    stowage("account", "add", "second")
-    stowage("--account", "second", "image", "add", reference, "--wait")
-    assert blob_requests() == 1  # from the cache
-
-    cached = stowage.tmp_dir(1) / "layer_cache" / "sha256" / what.layers[0].digest.partition(":")[2]
+    cached = stowage.tmp_dir(1) / "layer_cache" / "sha256" / f"{harmed.digest.partition(':')[2]}.default"
     damaged = bytearray(cached.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     cached.write_bytes(damaged)
-    stowage("account", "add", "third")
-    stowage("--account", "third", "image", "add", reference, "--wait")
-    assert detail(stowage, reference, "third")["status"] == "analysed"
-    assert blob_requests() == 2
-    assert cached.read_bytes() == what.layers[0].data
+    reference = fake_registry.add(image([whole, harmed]), f"{unique}/both:1")
+    stowage("image", "add", reference, "--wait")
+    assert detail(stowage, reference)["status"] == "analysed"
+    assert len(fake_registry.asked(whole.digest)) == 1  # from the cache
+    assert len(fake_registry.asked(harmed.digest)) == 2
+    assert cached.read_bytes() == harmed.data
+
+
+def test_what_is_in_the_cache_of_one_account_is_no_other_accounts(new_stowage, fake_registry, unique):
+    stowage = new_stowage(workers=1)
+    secret = layer({"secret": File(data=noise(50_000, unique)), **npm("secret", "1.0.0")})
+    stowage("image", "add", fake_registry.add(image([secret]), f"{unique}/owner:1"), "--wait")
+    stowage("account", "add", "other")
+    # Somebody knows the digest, and has a registry that knows no more.
+    thief = fake_registry.add(image([secret]), f"{unique}/thief:1")
+    fake_registry.on(f"/v2/{unique}/thief/blobs/{secret.digest}", Answer(404))
+    failure = stowage.fails("--account", "other", "image", "add", thief, "--wait")
+    assert failure.code == "not found" and secret.digest in failure.message
+    # Who may read it has his own copy, and both count.
+    stowage("--account", "other", "image", "add", f"{fake_registry.host}/{unique}/owner:1", "--wait")
+    assert len(fake_registry.asked(f"/owner/blobs/{secret.digest}")) == 2
+    assert cache_bytes(stowage) == 2 * len(secret.data)
 
 
 def test_scratch_space_that_is_too_small_fails_with_that_reason_and_fills_nothing(new_stowage, registry, unique):
@@ -243,14 +256,12 @@ def test_two_images_at_once_with_one_layer_download_it_once(new_stowage, fake_re
     for n in range(2):
         fake_registry.add(image([shared, layer({"n": f"{unique}{n}"})]), f"{unique}/pair{n}:1")
         fake_registry.on(f"/v2/{unique}/pair{n}/blobs/{shared.digest}", Answer(200, shared.data, pace=0.03), times=1)
-    for account in ("left", "right"):
-        stowage("account", "add", account)
-    references = [("left", f"{fake_registry.host}/{unique}/pair0:1"), ("right", f"{fake_registry.host}/{unique}/pair1:1")]
-    for account, reference in references:
-        stowage("--account", account, "image", "add", reference)
-    for account, reference in references:
-        stowage("--account", account, "image", "wait", reference)
-        assert detail(stowage, reference, account)["status"] == "analysed"
+    references = [f"{fake_registry.host}/{unique}/pair{n}:1" for n in range(2)]
+    for reference in references:
+        stowage("image", "add", reference)
+    for reference in references:
+        stowage("image", "wait", reference)
+        assert detail(stowage, reference)["status"] == "analysed"
     assert len(fake_registry.asked(shared.digest)) == 1
 
 

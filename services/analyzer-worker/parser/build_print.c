@@ -47,15 +47,21 @@ static enum err_code find_note(struct print *p, const char *path, const struct c
 static void print_unseen(struct buf *out, const char *path, const struct cataloger *cataloger,
                          const struct record *target)
 {
-	struct summary_unparsed unparsed = {
-	    .cataloger = cataloger->name,
-	    .evidence = path,
-	    .reason = target->entry.type == FILES_HARDLINK
-	                  ? "it is a hard link to a lower layer's file"
-	                  : "it is a hard link to a file that no cataloger reads under its other name",
-	    .fatal = cataloger->fatal,
-	};
+	const struct files_entry *entry = &target->entry;
+	CLEANUP(buf_release) struct buf reason;
+	struct summary_unparsed unparsed = {.cataloger = cataloger->name, .evidence = path, .fatal = cataloger->fatal};
 
+	buf_init(&reason, 5 * FILES_PATH_MAX);
+	if (entry->type == FILES_HARDLINK) {
+		buf_add_text(&reason, "it is a hard link to ");
+		files_escape(&reason, entry->link, entry->link_len);
+		buf_add_text(&reason, " of a lower layer, whose content is not read again");
+	} else {
+		buf_add_text(&reason, "it is a hard link to ");
+		files_escape(&reason, entry->path, entry->path_len);
+		buf_add_text(&reason, ", which no cataloger reads under that name");
+	}
+	unparsed.reason = reason.bytes;
 	summary_print_unparsed(out, &unparsed);
 }
 

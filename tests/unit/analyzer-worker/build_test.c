@@ -389,13 +389,15 @@ static void notes_of_what_survives_are_printed(void **state)
 	assert_int_equal(add_words(&room, "h c/other -> b/package.json", &e), ERR_OK);
 	assert_int_equal(build_write(room.build, append, &files, append, &summary, &counts, &e), ERR_OK);
 	assert_string_equal(
-	    summary.bytes, "{\"unparsed\":\"a2\",\"cataloger\":\"npm\",\"evidence\":\"a/package.json\"}\n"
-			   "{\"unparsed\":\"b\",\"cataloger\":\"npm\",\"evidence\":\"b/package.json\"}\n"
-			   "{\"unparsed\":\"b\",\"cataloger\":\"npm\",\"evidence\":\"c/package.json\"}\n"
-			   "{\"unparsed\":\"it is a hard link to a file that no cataloger reads under its other name\","
-			   "\"cataloger\":\"npm\",\"evidence\":\"d/package.json\"}\n"
-			   "{\"unparsed\":\"it is a hard link to a lower layer's file\",\"cataloger\":\"npm\","
-			   "\"evidence\":\"e/package.json\"}\n");
+	    summary.bytes,
+	    "{\"unparsed\":\"a2\",\"cataloger\":\"npm\",\"evidence\":\"a/package.json\"}\n"
+	    "{\"unparsed\":\"b\",\"cataloger\":\"npm\",\"evidence\":\"b/package.json\"}\n"
+	    "{\"unparsed\":\"b\",\"cataloger\":\"npm\",\"evidence\":\"c/package.json\"}\n"
+	    "{\"unparsed\":\"it is a hard link to other, which no cataloger reads under that name\","
+	    "\"cataloger\":\"npm\",\"evidence\":\"d/package.json\"}\n"
+	    "{\"unparsed\":\"it is a hard link to lower of a lower layer, whose content is not read again\","
+	    "\"cataloger\":\"npm\","
+	    "\"evidence\":\"e/package.json\"}\n");
 	assert_int_equal(counts.lower_links, 1);
 	fclose(room.file);
 }

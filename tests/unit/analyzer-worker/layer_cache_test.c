@@ -55,15 +55,20 @@ static struct digest blob_digest(unsigned n, char bytes[BLOB])
 	return digest_of(bytes, BLOB);
 }
 
-static struct layer_visit enter(struct layer_cache *c, unsigned n)
+static struct layer_visit enter_for(struct layer_cache *c, const char *account, unsigned n)
 {
 	char bytes[BLOB];
 	struct digest d = blob_digest(n, bytes);
 	struct layer_visit v;
 	struct err e;
 
-	assert_int_equal(layer_cache_enter(c, &d, BLOB, NULL, NULL, &v, &e), ERR_OK);
+	assert_int_equal(layer_cache_enter(c, account, &d, BLOB, NULL, NULL, &v, &e), ERR_OK);
 	return v;
+}
+
+static struct layer_visit enter(struct layer_cache *c, unsigned n)
+{
+	return enter_for(c, "default", n);
 }
 
 static void download(struct layer_cache *c, unsigned n)
@@ -115,6 +120,34 @@ static void what_was_kept_is_read_back(void **state)
 	(void)blob_digest(1, bytes);
 	assert_memory_equal(back, bytes, BLOB);
 	layer_cache_leave(&v);
+}
+
+static void what_one_account_downloaded_is_not_there_for_another(void **state)
+{
+	static const char *const impossible[] = {"", "../default", "a/b"};
+	struct place *p = *state;
+	struct layer_visit mine, other;
+	char bytes[BLOB];
+	struct digest d = blob_digest(1, bytes);
+	struct err e;
+
+	download(p->cache, 1);
+	other = enter_for(p->cache, "other", 1);
+	assert_int_equal(other.fd, -1);
+	mine = enter(p->cache, 1); /* while the other downloads */
+	assert_true(mine.fd >= 0);
+	layer_cache_damaged(&mine);
+	layer_cache_leave(&mine);
+	layer_cache_write(&other, bytes, BLOB);
+	layer_cache_keep(&other);
+	layer_cache_leave(&other);
+	assert_false(is_cached(p->cache, 1));
+	other = enter_for(p->cache, "other", 1);
+	assert_true(other.fd >= 0);
+	layer_cache_leave(&other);
+	for (size_t i = 0; i < ARRAY_SIZE(impossible); i++)
+		assert_int_equal(layer_cache_enter(p->cache, impossible[i], &d, BLOB, NULL, NULL, &other, &e),
+		                 ERR_INVALID);
 }
 
 static void the_least_recently_used_goes_first(void **state)
@@ -202,14 +235,17 @@ static void another_worker_takes_over_what_is_whole_and_drops_the_rest(void **st
 {
 	struct place *p = *state;
 	char *partial = talloc_asprintf(NULL, "%s/sha256/partial-x", p->dir);
+	char *nobodys = talloc_asprintf(partial, "%s/sha256/%s", p->dir, digest_hex(&(struct digest){{7}}).text);
 	struct err e;
 
 	for (unsigned i = 1; i <= 3; i++)
 		download(p->cache, i);
 	talloc_free(p->cache);
 	close(open(partial, O_CREAT | O_WRONLY, 0600));
+	close(open(nobodys, O_CREAT | O_WRONLY, 0600));
 	assert_int_equal(layer_cache_open(NULL, p->dir, 2 * BLOB, &p->cache, &e), ERR_OK);
 	assert_int_equal(access(partial, F_OK), -1);
+	assert_int_equal(access(nobodys, F_OK), -1);
 	assert_int_equal(bytes_on_disk(p), 2 * BLOB);
 	assert_false(is_cached(p->cache, 1));
 	assert_true(is_cached(p->cache, 3));
@@ -230,7 +266,7 @@ static void waiting_for_a_download_can_be_stopped(void **state)
 	struct digest d = blob_digest(1, bytes);
 	struct err e = {0};
 
-	assert_int_equal(layer_cache_enter(p->cache, &d, BLOB, always, NULL, &waiting, &e), ERR_CANCELLED);
+	assert_int_equal(layer_cache_enter(p->cache, "default", &d, BLOB, always, NULL, &waiting, &e), ERR_CANCELLED);
 	layer_cache_leave(&v);
 }
 
@@ -321,6 +357,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(what_was_kept_is_read_back),
+	    CASE(what_one_account_downloaded_is_not_there_for_another),
 	    CASE(the_least_recently_used_goes_first),
 	    CASE(a_pinned_blob_stays_and_what_cannot_fit_goes_past),
 	    CASE(an_aborted_download_leaves_no_trace),

@@ -345,6 +345,27 @@ static void lists_page_from_the_newest(void **state)
 	assert_int_equal(detail_list(f->db, f->ctx, "default", &request, &reply, &f->e), ERR_INVALID);
 }
 
+/* Jobs may be many and busy: who holds all of them holds up nobody who looks at images. */
+static void lists_never_read_jobs(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(db_cleanup) struct db *holder = NULL;
+	struct image_list_request request = {.limit = 3};
+	struct image_list_reply reply = {0};
+
+	given_tagged(f, "a", "app:1");
+	assert_ok(db_acquire(f->pool, 1000, &holder, &f->e));
+	assert_ok(db_begin(holder, &f->e));
+	assert_ok(db_query(holder, f->ctx, NULL, &f->e,
+	                   "LOCK TABLE catalog.job, catalog.job_detail IN ACCESS EXCLUSIVE MODE"));
+	assert_ok(db_begin(f->db, &f->e));
+	assert_ok(db_query(f->db, f->ctx, NULL, &f->e, "SET LOCAL lock_timeout = 2000"));
+	assert_ok(detail_list(f->db, f->ctx, "default", &request, &reply, &f->e));
+	assert_int_equal(reply.items_count, 1);
+	db_rollback(f->db);
+	db_rollback(holder);
+}
+
 static void what_is_not_there_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -519,7 +540,8 @@ FIXTURE_MAIN(
     FIXTURE_TEST(an_image_being_removed_asks_for_patience), FIXTURE_TEST(annotations_are_replaced_when_some_are_given),
     FIXTURE_TEST(a_tag_names_the_newest_image_and_remembers_the_others), FIXTURE_TEST(the_history_of_a_tag_has_an_end),
     FIXTURE_TEST(patterns_match_whole_names_or_what_follows_a_slash), FIXTURE_TEST(lists_page_from_the_newest),
-    FIXTURE_TEST(what_is_not_there_is_named), FIXTURE_TEST(an_index_digest_finds_the_image_chosen_from_it),
+    FIXTURE_TEST(lists_never_read_jobs), FIXTURE_TEST(what_is_not_there_is_named),
+    FIXTURE_TEST(an_index_digest_finds_the_image_chosen_from_it),
     FIXTURE_TEST(an_upload_is_used_by_one_job_and_done_with_it), FIXTURE_TEST(an_upload_of_nobody_is_not_found),
     FIXTURE_TEST(uploads_expire_unless_their_job_lives), FIXTURE_TEST(account_names_are_checked),
     FIXTURE_TEST(an_account_with_images_stays), FIXTURE_TEST(events_are_bounded_in_number_and_age))

@@ -91,13 +91,15 @@ static void bad_references_are_refused_with_a_reason(void **state)
 	    {"[zz::1]:5/app:x", "is not a host"},
 	    {"http://r.example", "no repository after the host"},
 	    {"https:///app", "is not a host"},
-	    {"ftp://r.example/app", "'' is not a port"},
+	    {"ftp://r.example/app", "only http and https"},
+	    {"r.example/http://app", "only http and https"},
+	    {"https:x://r.example/app", "only http and https"},
 	    {"app@", "is not a digest"},
 	    {"app@sha512:" HEX, "is not a digest"},
 	    {"app@sha256:abc", "64 lower-case hex"},
 	    {"app@sha256:" HEX "0", "64 lower-case hex"},
 	    {"app@sha256:E3" HEX, "64 lower-case hex"},
-	    {"app@sha256:0000000000000000000000000000000000000000000000000000000000000000", "64 lower-case hex"},
+	    {"app@sha256:0000000000000000000000000000000000000000000000000000000000000000", "zeros"},
 	};
 	struct reference r;
 	struct err e;
