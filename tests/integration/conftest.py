@@ -5,6 +5,7 @@
     fake_registry       one that serves what no real registry would
     stowage             an installation with two workers, one for all tests of a module
     new_stowage         makes another: new_stowage(workers=1, config={...}), closed with the test
+    new_catalog         makes a catalog whose workers are played by the test: new_catalog(replicas=1, lease="2s")
     postgres            a private PostgreSQL with an empty database
     unique              a word that no other test has, for names of repositories and accounts
 
@@ -21,6 +22,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "images")]
 
+from support.catalog import Catalog  # noqa: E402
 from support.fake_registry import FakeRegistry  # noqa: E402
 from support.installation import Installation  # noqa: E402
 from support.postgres import Postgres  # noqa: E402
@@ -71,6 +73,19 @@ def fake_registry():
     server = FakeRegistry()
     yield server
     server.close()
+
+
+@pytest.fixture
+def new_catalog():
+    made = []
+
+    def make(replicas=1, **settings):
+        made.append(Catalog(replicas, **settings))
+        return made[-1]
+
+    yield make
+    for catalog in made:
+        catalog.close()
 
 
 @pytest.fixture
