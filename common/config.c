@@ -11,6 +11,17 @@ const char *const config_sections[] = {
     NULL,
 };
 
+/* What people bring along with the object store's sections from elsewhere, and what becomes of it. */
+static const struct {
+	const char *key, *instead;
+} strangers[] = {
+    {"services", "object_store and analysis_archive stand at the top of the file, not below services.catalog"},
+    {"archive", "the section is called object_store"},
+    {"archive_driver", "write it as object_store.storage_driver.name"},
+    {"use_db", "write \"name: db\" below object_store.storage_driver"},
+    {"archive_data_dir", "write it below object_store.storage_driver.config, beside \"name: localfs\""},
+};
+
 static const struct config_node *find_path(const struct config_node *node, const char *path)
 {
 	while (node) {
@@ -49,9 +60,26 @@ static bool is_given(const struct config_option *option, const struct config_nod
 	case CONFIG_FLAG:
 	case CONFIG_DURATION:
 	case CONFIG_TREE:
+	case CONFIG_REFUSED:
 		break;
 	}
 	return node && node->kind != CONFIG_NULL;
+}
+
+static enum err_code refuse(TALLOC_CTX *ctx, const struct config_node *node, const struct config_option *option,
+                            struct err *e)
+{
+	const char *text = NULL;
+
+	if (!node || node->kind == CONFIG_NULL)
+		return ERR_OK;
+	if (node->kind == CONFIG_SCALAR)
+		TRY(config_text(ctx, node, &text, e));
+	if (node->kind == CONFIG_SCALAR &&
+	    (!text || (option->default_value && strcasecmp(text, option->default_value) == 0)))
+		return ERR_OK;
+	return ERR(e, ERR_INVALID, "%s: %s is no key of this program: %s", config_place(ctx, node), option->path,
+	           option->help);
 }
 
 static enum err_code read_option(TALLOC_CTX *ctx, const struct config_node *root, const struct config_option *option,
@@ -61,6 +89,8 @@ static enum err_code read_option(TALLOC_CTX *ctx, const struct config_node *root
 	char *file_path = talloc_asprintf(ctx, "%s_file", option->path);
 
 	ASSERT(file_path);
+	if (option->type == CONFIG_REFUSED)
+		return refuse(ctx, node, option, e);
 	if (option->secret && option->type == CONFIG_TEXT)
 		from_file = find_path(root, file_path);
 	config_set_default(ctx, option, into);
@@ -74,6 +104,15 @@ static enum err_code read_option(TALLOC_CTX *ctx, const struct config_node *root
 	if (option->required && !is_given(option, node, into))
 		return missing(root, option->path, e);
 	return ERR_OK;
+}
+
+static enum err_code unknown_key(TALLOC_CTX *ctx, const struct config_node *node, const char *path, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(strangers); i++)
+		if (strcmp(strangers[i].key, path) == 0)
+			return ERR(e, ERR_INVALID, "%s: unknown key %s: %s", config_place(ctx, node), path,
+			           strangers[i].instead);
+	return ERR(e, ERR_INVALID, "%s: unknown key %s", config_place(ctx, node), path);
 }
 
 enum key_kind { KEY_UNKNOWN, KEY_VALUE, KEY_SECTION };
@@ -122,7 +161,7 @@ static enum err_code check_keys(TALLOC_CTX *ctx, const struct config_node *mappi
 			return ERR(e, ERR_INVALID, "%s: %s must be a section of its own", config_place(ctx, node),
 			           path);
 		else if (!foreign || !is_foreign_section(entry->key))
-			return ERR(e, ERR_INVALID, "%s: unknown key %s", config_place(ctx, node), path);
+			return unknown_key(ctx, node, path, e);
 	}
 	return ERR_OK;
 }
@@ -160,4 +199,9 @@ enum err_code config_read_tree(TALLOC_CTX *ctx, const struct config_node *node, 
 	if (node && node->kind != CONFIG_MAPPING && node->kind != CONFIG_NULL)
 		return ERR(e, ERR_INVALID, "%s: this must be a section of its own", config_place(ctx, node));
 	return read_options(ctx, node, false, options, into, e);
+}
+
+bool config_is_empty(const struct config_node *node)
+{
+	return !node || node->kind == CONFIG_NULL || (node->kind == CONFIG_MAPPING && node->count == 0);
 }

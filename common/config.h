@@ -13,6 +13,8 @@
  *  - A secret text `x` may instead be given as `x_file`, the path of a file that holds it; a newline at its end is
  *    dropped. Both at once are an error.
  *  - Nothing, ~ and null mean "not given": the default. So does ${NAME:-} that is empty; "" in quotes is an empty text.
+ *  - A key that people bring along from elsewhere may be an option of type CONFIG_REFUSED: its help is what the error
+ *    says, namely what to write instead. Its default_value, if any, is what happens anyway: that value is let pass.
  *
  * A file is at most 1 MiB, 32 levels deep, one document. Aliases work, within a limit of values.
  *
@@ -31,6 +33,7 @@ enum config_type {
 	CONFIG_DURATION, /* int64_t milliseconds, written 250ms, 10s, 5m, 2h, 1d; least..most in milliseconds */
 	CONFIG_LIST,     /* struct config_list: a sequence of scalars, or one scalar */
 	CONFIG_TREE,     /* const struct config_node *: a subtree that somebody else reads; NULL if absent */
+	CONFIG_REFUSED,  /* no field: a key that others have and that means nothing here */
 };
 
 struct config_list {
@@ -66,6 +69,9 @@ enum err_code config_load(TALLOC_CTX *ctx, const char *const *files, size_t coun
 /* Reads a subtree with a table of its own (paths relative to it); unknown keys are errors. node may be NULL. */
 enum err_code config_read_tree(TALLOC_CTX *ctx, const struct config_node *node, const struct config_option *options,
                                void *into, struct err *e) MUST_CHECK;
+
+/* Nothing is said there: no node, null or {}. */
+bool config_is_empty(const struct config_node *node);
 
 /* A subtree as text, for keeping it elsewhere: JSON, with what ${...} stands for now in place, and secrets. NULL reads
  * back as "not given". config_from_text gives a tree with the same values; name stands for the file in messages. */

@@ -54,6 +54,8 @@ static void add_wrapped(const char *text, struct buf *out)
 void config_describe(const struct config_option *options, struct buf *out)
 {
 	for (const struct config_option *o = options; o->path; o++) {
+		if (o->type == CONFIG_REFUSED)
+			continue;
 		buf_add_format(out, "  %s (", o->path);
 		describe_facts(o, out);
 		buf_add_text(out, ")\n");
@@ -182,6 +184,8 @@ static void print_value(const struct config_option *o, const void *from, int dep
 		else
 			buf_add_char(out, '\n');
 		break;
+	case CONFIG_REFUSED:
+		break;
 	}
 }
 
@@ -200,7 +204,7 @@ static void print_level(const struct config_option *options, const char *prefix,
 		const struct config_option *earlier = options;
 		size_t name_len;
 
-		if (strncmp(o->path, prefix, len) != 0)
+		if (strncmp(o->path, prefix, len) != 0 || o->type == CONFIG_REFUSED)
 			continue;
 		name_len = strcspn(name, ".");
 		while (!same_start(o->path, earlier->path, len + name_len))

@@ -23,6 +23,7 @@ const char *config_type_name(enum config_type type)
 	static const char *const names[] = {
 	    [CONFIG_TEXT] = "text",         [CONFIG_NUMBER] = "number", [CONFIG_FLAG] = "flag",
 	    [CONFIG_DURATION] = "duration", [CONFIG_LIST] = "list",     [CONFIG_TREE] = "section",
+	    [CONFIG_REFUSED] = "refused",
 	};
 
 	return names[type];
@@ -146,6 +147,7 @@ static enum err_code set_scalar(TALLOC_CTX *ctx, const struct config_node *node,
 		return ERR_OK;
 	case CONFIG_LIST:
 	case CONFIG_TREE:
+	case CONFIG_REFUSED:
 		break;
 	}
 	ASSERT(!"a scalar option");

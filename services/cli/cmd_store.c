@@ -50,7 +50,47 @@ static enum err_code ask_stats(struct cli *cli, const char *store, struct store_
 	return call_store_stats(gateway, &call, cli->ctx, &request, reply, e);
 }
 
-static void show_stats(struct cli *cli, const struct store_stats_reply *r)
+static void show_backends(struct fields *f, TALLOC_CTX *ctx, const struct store_stats_reply *r)
+{
+	for (size_t i = 0; i < r->backends_count; i++)
+		fields_add(f,
+		           talloc_asprintf(ctx, "in %s, %s, %s", r->backends[i].backend, r->backends[i].codec,
+		                           show_key(ctx, r->backends[i].cipher_key)),
+		           talloc_asprintf(ctx, "%lld chunks, %s", (long long)r->backends[i].chunks,
+		                           show_bytes(ctx, r->backends[i].stored_bytes)));
+}
+
+static void show_table(struct cli *cli, struct table *t, int64_t more)
+{
+	if (!table_rows(t))
+		return;
+	printf("\n");
+	table_print(t, stdout, cli->width);
+	if (more)
+		printf("and %lld more\n", (long long)more);
+}
+
+static void show_accounts(struct cli *cli, const struct store_stats_reply *r)
+{
+	static const struct table_column columns[] = {{"ACCOUNT"},
+	                                              {"OBJECTS", .right = true},
+	                                              {"BYTES", .right = true},
+	                                              {"EQUAL ONCE", .right = true},
+	                                              {"STORED", .right = true},
+	                                              {NULL}};
+	TALLOC_CTX *ctx = cli->ctx;
+	struct table *t = table_new(ctx, columns);
+
+	for (size_t i = 0; i < r->accounts_count; i++) {
+		const struct account_usage *u = &r->accounts[i];
+
+		table_row(t, u->account, show_number(ctx, u->objects), show_bytes(ctx, u->bytes),
+		          show_bytes(ctx, u->chunk_bytes), show_bytes(ctx, u->stored_bytes));
+	}
+	show_table(cli, t, r->more_accounts);
+}
+
+static void show_buckets(struct cli *cli, const struct store_stats_reply *r)
 {
 	static const struct table_column columns[] = {{"ACCOUNT"},
 	                                              {"BUCKET"},
@@ -60,8 +100,21 @@ static void show_stats(struct cli *cli, const struct store_stats_reply *r)
 	                                              {"STORED", .right = true},
 	                                              {NULL}};
 	TALLOC_CTX *ctx = cli->ctx;
-	struct fields *f = fields_new(ctx);
 	struct table *t = table_new(ctx, columns);
+
+	for (size_t i = 0; i < r->buckets_count; i++) {
+		const struct bucket_usage *u = &r->buckets[i];
+
+		table_row(t, u->account, u->bucket, show_number(ctx, u->objects), show_bytes(ctx, u->bytes),
+		          show_bytes(ctx, u->chunk_bytes), show_bytes(ctx, u->stored_bytes));
+	}
+	show_table(cli, t, r->more_buckets);
+}
+
+static void show_stats(struct cli *cli, const struct store_stats_reply *r)
+{
+	TALLOC_CTX *ctx = cli->ctx;
+	struct fields *f = fields_new(ctx);
 
 	fields_add(f, "objects", show_number(ctx, r->objects));
 	fields_add(f, "what readers get", show_bytes(ctx, r->logical_bytes));
@@ -69,21 +122,10 @@ static void show_stats(struct cli *cli, const struct store_stats_reply *r)
 	fields_add(f, "equal content once", show_bytes(ctx, r->chunk_bytes));
 	fields_add(f, "stored, compressed", show_bytes(ctx, r->stored_bytes));
 	fields_add(f, "unowned chunks", show_number(ctx, r->unowned_chunks));
-	for (size_t i = 0; i < r->backends_count; i++)
-		fields_add(f,
-		           talloc_asprintf(ctx, "in %s, %s, %s", r->backends[i].backend, r->backends[i].codec,
-		                           show_key(ctx, r->backends[i].cipher_key)),
-		           talloc_asprintf(ctx, "%lld chunks, %s", (long long)r->backends[i].chunks,
-		                           show_bytes(ctx, r->backends[i].stored_bytes)));
+	show_backends(f, ctx, r);
 	fields_print(f, stdout);
-	for (size_t i = 0; i < r->buckets_count; i++)
-		table_row(t, r->buckets[i].account, r->buckets[i].bucket, show_number(ctx, r->buckets[i].objects),
-		          show_bytes(ctx, r->buckets[i].bytes), show_bytes(ctx, r->buckets[i].chunk_bytes),
-		          show_bytes(ctx, r->buckets[i].stored_bytes));
-	if (table_rows(t)) {
-		printf("\n");
-		table_print(t, stdout, cli->width);
-	}
+	show_accounts(cli, r);
+	show_buckets(cli, r);
 }
 
 /* {"items": [{"store": ..., what store_stats says of it}]} */

@@ -92,7 +92,7 @@ static int64_t count_left(const struct store_audit_reply *r, int64_t *removed, i
 }
 
 static enum err_code tell_json(struct audit *a, const char *backend, const struct store_audit_reply *r,
-                               const struct err *why, struct err *e)
+                               const struct err *why, bool switched_off, struct err *e)
 {
 	CLEANUP(json_cleanup) cJSON *object = NULL;
 
@@ -100,6 +100,8 @@ static enum err_code tell_json(struct audit *a, const char *backend, const struc
 	ASSERT(cJSON_AddStringToObject(object, "backend", backend));
 	if (why)
 		ASSERT(cJSON_AddStringToObject(object, "error", why->text));
+	if (switched_off)
+		ASSERT(cJSON_AddTrueToObject(object, "switched_off"));
 	json_add_value(a->w, NULL, object);
 	return ERR_OK;
 }
@@ -123,21 +125,33 @@ static void tell_people(const char *backend, const struct store_audit_reply *r, 
 		printf("%s: not audited to the end: %s\n", text_clean(ctx, backend), text_clean(ctx, why->text));
 }
 
+/* Of the past, empty, and away: what was migrated out of may go. */
+static bool is_switched_off(const struct audit *a, const struct backend_item *b, enum err_code code)
+{
+	return code == ERR_UNAVAILABLE && !b->current && !args_text(a->args, "backend") && b->chunks == 0 &&
+	       b->spare_chunks == 0 && b->unfinished_chunks == 0;
+}
+
 /* One that is away is no reason not to look at the others. */
-static enum err_code audit_one(struct audit *a, const char *backend, struct err *e)
+static enum err_code audit_one(struct audit *a, const struct backend_item *b, struct err *e)
 {
 	struct store_audit_reply sum = {0};
 	struct err why;
-	enum err_code code = ask_pages(a, backend, &sum, &why);
+	enum err_code code = ask_pages(a, b->name, &sum, &why);
+	bool switched_off = is_switched_off(a, b, code);
 	int64_t removed, healed;
 
 	progress_end(&a->progress);
-	if (code != ERR_OK && a->failure.code == ERR_OK)
+	if (code != ERR_OK && !switched_off && a->failure.code == ERR_OK)
 		a->failure = why;
 	a->left += count_left(&sum, &removed, &healed);
 	if (a->w)
-		return tell_json(a, backend, &sum, code == ERR_OK ? NULL : &why, e);
-	tell_people(backend, &sum, removed, healed, code == ERR_OK ? NULL : &why);
+		return tell_json(a, b->name, &sum, code == ERR_OK ? NULL : &why, switched_off, e);
+	if (switched_off)
+		printf("%s: nothing of the store is in it, and it is away: %s\n", text_clean(a->cli->ctx, b->name),
+		       text_clean(a->cli->ctx, why.text));
+	else
+		tell_people(b->name, &sum, removed, healed, code == ERR_OK ? NULL : &why);
 	return ERR_OK;
 }
 
@@ -155,7 +169,7 @@ static enum err_code audit_all(struct audit *a, const struct store_backends_repl
 	}
 	for (size_t i = 0; i < backends->items_count && code == ERR_OK; i++)
 		if (!only || strcmp(only, backends->items[i].name) == 0)
-			code = audit_one(a, backends->items[i].name, e);
+			code = audit_one(a, &backends->items[i], e);
 	if (a->w)
 		listing_close_json(a->w);
 	return code;

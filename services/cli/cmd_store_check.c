@@ -113,17 +113,24 @@ static void show(struct cli *cli, const cJSON *items)
 	table_print(t, stdout, cli->width);
 }
 
-/* The first failure is the command's. */
+/* The last failure is the command's, and is told as all commands' are; those before it are told here. */
 static enum err_code outcome(struct cli *cli, const cJSON *items, struct err *e)
 {
+	enum err_code code = ERR_OK;
+	struct err why = {.text = ""};
 	const cJSON *item;
 
 	cJSON_ArrayForEach (item, items) {
-		if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "works")))
-			return ERR(e, ERR_PRECONDITION, "%s does not work: %s: %s", text_of(item, "store"),
-			           text_of(item, "code"), text_clean(cli->ctx, text_of(item, "error")));
+		if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "works")))
+			continue;
+		if (code != ERR_OK && !cli->json)
+			fprintf(stderr, "stowage: %s: %s\n", err_name(code), why.text);
+		code = ERR(&why, ERR_PRECONDITION, "%s does not work: %s: %s", text_of(item, "store"),
+		           text_of(item, "code"), text_clean(cli->ctx, text_of(item, "error")));
 	}
-	return ERR_OK;
+	if (code != ERR_OK && e)
+		*e = why;
+	return code;
 }
 
 enum err_code cmd_store_check(struct cli *cli, const struct args *args, struct err *e)

@@ -143,7 +143,7 @@ enum err_code cmd_store_migrate_start(struct cli *cli, const struct args *args, 
 	struct rpc_client *gateway;
 
 	if (!request.from || !request.to)
-		return ERR(e, ERR_INVALID, "--from and --to are the names of back ends; `store backends` lists them");
+		return cli_misuse(cli, e, "--from and --to are the names of back ends; `store backends` lists them");
 	TRY(cli_gateway(cli, &gateway, e));
 	TRY(call_store_migrate_start(gateway, &call, cli->ctx, &request, &reply, e));
 	if (args_flag(args, "wait")) {

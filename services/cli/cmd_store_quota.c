@@ -23,6 +23,8 @@ enum err_code cmd_store_quota_set(struct cli *cli, const struct args *args, stru
 	struct proto_call call = cli_call(cli);
 	struct rpc_client *gateway;
 
+	if (!request.max_bytes && !request.max_objects)
+		return cli_misuse(cli, e, "a quota is --megabytes, --objects or both; `store quota rm` takes it away");
 	TRY(cli_gateway(cli, &gateway, e));
 	TRY(call_quota_set(gateway, &call, cli->ctx, &request, &reply, e));
 	if (cli->json)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define BACKENDS_SHOWN 64
+#define USAGES_SHOWN 1000 /* accounts, and buckets */
 
 enum err_code handle_store_list(struct rpc_call *call, const struct store_list_request *request,
                                 struct store_list_reply *reply, struct err *e)
@@ -28,31 +29,58 @@ enum err_code handle_store_list(struct rpc_call *call, const struct store_list_r
 
 /* ---- statistics ---- */
 
+/* Rows of an account and a bucket, and before them one of the account with no bucket: equal content of two buckets is
+ * there once. */
+#define USAGE_SQL                                                                                                      \
+	"WITH held AS (SELECT DISTINCT o.account, o.bucket, c.id, c.size, c.stored_size FROM objects.object o"         \
+	"   JOIN objects.object_chunk oc ON oc.object = o.id JOIN objects.chunk c ON c.id = oc.chunk"                  \
+	"   WHERE o.store = $1),"                                                                                      \
+	" kept AS (SELECT account, bucket, sum(size)::bigint AS bytes, sum(stored_size)::bigint AS stored FROM held"   \
+	"   GROUP BY account, bucket UNION ALL"                                                                        \
+	"   SELECT account, NULL, sum(size)::bigint, sum(stored_size)::bigint FROM"                                    \
+	"   (SELECT DISTINCT account, id, size, stored_size FROM held) AS d GROUP BY account),"                        \
+	" named AS (SELECT account, bucket, count(*) AS objects, sum(size)::bigint AS bytes FROM objects.object"       \
+	"   WHERE store = $1 GROUP BY GROUPING SETS ((account, bucket), (account)))"                                   \
+	" SELECT n.account, n.bucket, n.objects, n.bytes, coalesce(k.bytes, 0), coalesce(k.stored, 0)"                 \
+	" FROM named n LEFT JOIN kept k ON k.account = n.account AND k.bucket IS NOT DISTINCT FROM n.bucket"           \
+	" ORDER BY n.account, n.bucket NULLS FIRST"
+
+static void note_account(struct store_stats_reply *reply, const struct account_usage *usage)
+{
+	reply->objects += usage->objects;
+	reply->logical_bytes += usage->bytes;
+	if (reply->accounts_count < USAGES_SHOWN)
+		reply->accounts[reply->accounts_count++] = *usage;
+	else
+		reply->more_accounts++;
+}
+
+static void note_bucket(struct store_stats_reply *reply, const struct bucket_usage *usage)
+{
+	if (reply->buckets_count < USAGES_SHOWN)
+		reply->buckets[reply->buckets_count++] = *usage;
+	else
+		reply->more_buckets++;
+}
+
 static enum err_code count_objects(struct db *db, struct rpc_call *call, const struct store *s,
                                    struct store_stats_reply *reply, struct err *e)
 {
 	struct db_rows *rows;
 
-	TRY(db_query(db, call->ctx, &rows, e,
-	             "SELECT account, bucket, o.objects, o.bytes, coalesce(c.bytes, 0), coalesce(c.stored, 0) FROM"
-	             " (SELECT account, bucket, count(*) AS objects, sum(size)::bigint AS bytes FROM objects.object"
-	             "   WHERE store = $1 GROUP BY account, bucket) AS o LEFT JOIN"
-	             " (SELECT account, bucket, sum(size)::bigint AS bytes, sum(stored_size)::bigint AS stored FROM"
-	             "   (SELECT DISTINCT o.account, o.bucket, c.id, c.size, c.stored_size FROM objects.object o"
-	             "     JOIN objects.object_chunk oc ON oc.object = o.id JOIN objects.chunk c ON c.id = oc.chunk"
-	             "     WHERE o.store = $1) AS d GROUP BY account, bucket) AS c USING (account, bucket)"
-	             " ORDER BY account, bucket",
-	             DB_TEXT(s->name)));
-	reply->buckets = talloc_zero_array(call->ctx, struct bucket_usage, db_count(rows) + 1);
-	ASSERT(reply->buckets);
+	TRY(db_query(db, call->ctx, &rows, e, USAGE_SQL, DB_TEXT(s->name)));
+	reply->buckets = talloc_zero_array(call->ctx, struct bucket_usage, USAGES_SHOWN);
+	reply->accounts = talloc_zero_array(call->ctx, struct account_usage, USAGES_SHOWN);
+	ASSERT(reply->buckets && reply->accounts);
 	for (size_t i = 0; i < db_count(rows); i++) {
-		struct bucket_usage usage = {db_text(rows, i, 0),   db_text(rows, i, 1),   db_number(rows, i, 2),
-		                             db_number(rows, i, 3), db_number(rows, i, 4), db_number(rows, i, 5)};
+		const char *account = db_text(rows, i, 0), *bucket = db_text(rows, i, 1);
+		int64_t objects = db_number(rows, i, 2), bytes = db_number(rows, i, 3);
+		int64_t once = db_number(rows, i, 4), stored = db_number(rows, i, 5);
 
-		reply->objects += usage.objects;
-		reply->logical_bytes += usage.bytes;
-		if (reply->buckets_count < 1000)
-			reply->buckets[reply->buckets_count++] = usage;
+		if (bucket)
+			note_bucket(reply, &(struct bucket_usage){account, bucket, objects, bytes, once, stored});
+		else
+			note_account(reply, &(struct account_usage){account, objects, bytes, once, stored});
 	}
 	return ERR_OK;
 }

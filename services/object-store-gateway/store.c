@@ -8,7 +8,8 @@
 
 const struct config_option settings_options[] = {
     {"object_store", CONFIG_TREE, AT(object_store), NULL,
-     .help = "Back end of the working set: compression {enabled, min_size_kbytes, level}, encryption {keys},"
+     .help = "Back end of the working set: compression {enabled, min_size_kbytes, level}, encryption {keys, or"
+             " keys_file},"
              " storage_driver {name, config}."},
     {"analysis_archive", CONFIG_TREE, AT(analysis_archive), NULL,
      .help = "The same for the archive. Without it the archive shares the back end of object_store."},
@@ -45,13 +46,20 @@ struct section {
 
 static const struct config_option section_options[] = {
     {"compression.enabled", CONFIG_FLAG, IN(compress), "true", .help = "Compress chunks with zstd where it helps."},
-    {"compression.min_size_kbytes", CONFIG_NUMBER, IN(min_size_kbytes), "1", 0, 4096,
+    {"compression.min_size_kbytes", CONFIG_NUMBER, IN(min_size_kbytes), "1", 0, 1 << 30,
      .help = "Chunks below this size are stored as they are."},
     {"compression.level", CONFIG_NUMBER, IN(level), "3", 1, 19, .help = "Of zstd."},
     {"encryption.keys", CONFIG_TEXT, IN(keys), NULL, .secret = true,
      .help = "Keys, ID:BASE64 each, the first one for new chunks; without it chunks are not encrypted."},
     {"storage_driver.name", CONFIG_TEXT, IN(driver), "db", .help = "Back end: db, localfs, mem, s3, swift."},
     {"storage_driver.config", CONFIG_TREE, IN(driver_config), NULL, .help = "The driver's own options."},
+    {"enabled", CONFIG_REFUSED, .default_value = "true",
+     .help = "both stores are always there; without a section of its own the archive shares the back end of"
+             " object_store"},
+    {"verify_content_digests", CONFIG_REFUSED, .default_value = "true", .help = "every read is verified"},
+    {"migrate_from_storage_driver", CONFIG_REFUSED,
+     .help =
+         "what was stored stays readable when storage_driver changes, and \"stowage store migrate start\" moves it"},
     CONFIG_END,
 };
 
@@ -111,19 +119,24 @@ static enum err_code store_open(struct gateway *g, const char *name, const struc
 	if (backends_open(s, driver, section.driver_config, e) != ERR_OK)
 		return err_wrap(e, "%s: storage driver %s", name, section.driver);
 	g->store_count++;
-	return ERR_OK;
+	return backends_renew(s, e);
+}
+
+const struct config_node *archive_section(const struct settings *s)
+{
+	return config_is_empty(s->analysis_archive) ? s->object_store : s->analysis_archive;
 }
 
 enum err_code stores_open(struct gateway *g, struct err *e)
 {
 	const struct process_config *c = &g->settings->process;
 	const struct rpc_secret secret = {c->cluster_secret, c->cluster_secret_previous};
-	const struct config_node *archive = g->settings->analysis_archive;
+	const struct config_node *archive = archive_section(g->settings);
 
 	TRY(vault_new(g->ctx, BACKEND_VAULT_PURPOSE, &secret, &g->vault, e));
 	TRY(store_open(g, "object_store", g->settings->object_store, e));
-	TRY(store_open(g, "analysis_archive", archive ? archive : g->settings->object_store, e));
-	g->stores[1].same_as_object_store = !archive;
+	TRY(store_open(g, "analysis_archive", archive, e));
+	g->stores[1].same_as_object_store = archive == g->settings->object_store;
 	g->stores[0].sibling = &g->stores[1];
 	g->stores[1].sibling = &g->stores[0];
 	return ERR_OK;

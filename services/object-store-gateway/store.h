@@ -59,6 +59,9 @@ struct gateway {
 enum err_code stores_open(struct gateway *g, struct err *e) MUST_CHECK;
 void stores_close(struct gateway *g);
 
+/* Where the archive's back end stands: in its own section, or in that of object_store when its own says nothing. */
+const struct config_node *archive_section(const struct settings *settings);
+
 /* The section of a store, read and made sure of, but not opened: for trying out. */
 enum err_code store_driver(TALLOC_CTX *ctx, const char *name, const struct config_node *section,
                            const struct driver **driver, const struct config_node **config, struct err *e) MUST_CHECK;

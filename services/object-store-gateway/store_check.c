@@ -54,7 +54,31 @@ static enum err_code try_chunk(const struct driver *d, struct driver_conn *conn,
 	return code == ERR_OK ? removed : code;
 }
 
-/* The database is only asked whether it is there: its tables may not be made yet. */
+/* Its tables may not be made yet: it is asked whether they can be made, or written to. */
+static enum err_code try_database(struct db_pool *pool, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	SCRATCH_CTX(ctx);
+	struct db_rows *rows;
+
+	TRY(db_acquire(pool, DB_WAIT_MS, &db, e));
+	TRY(db_query(db, ctx, &rows, e,
+	             "SELECT current_setting('transaction_read_only')::boolean,"
+	             " CASE WHEN NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'objects')"
+	             "     THEN has_database_privilege(current_database(), 'CREATE')"
+	             "   WHEN NOT has_schema_privilege('objects', 'USAGE') THEN false"
+	             "   WHEN to_regclass('objects.chunk_data') IS NULL THEN has_schema_privilege('objects', 'CREATE')"
+	             "   ELSE has_table_privilege('objects.chunk_data', 'SELECT') AND"
+	             "     has_table_privilege('objects.chunk_data', 'INSERT') END,"
+	             " current_user::text, current_database()::text"));
+	if (db_flag(rows, 0, 0))
+		return ERR(e, ERR_FORBIDDEN, "database %s can only be read", db_text(rows, 0, 3));
+	if (!db_flag(rows, 0, 1))
+		return ERR(e, ERR_FORBIDDEN, "user %s may not keep chunks in database %s", db_text(rows, 0, 2),
+		           db_text(rows, 0, 3));
+	return ERR_OK;
+}
+
 static enum err_code try_driver(TALLOC_CTX *ctx, const struct driver_setup *setup, const struct driver *d,
                                 struct finding *f)
 {
@@ -63,7 +87,7 @@ static enum err_code try_driver(TALLOC_CTX *ctx, const struct driver_setup *setu
 
 	TRY(d->open(ctx, setup, &conn, &f->why));
 	f->identity = talloc_strdup(ctx, d->identity(conn));
-	code = d->put_within ? d->ping(conn, &f->why) : try_chunk(d, conn, &f->why);
+	code = d->put_within ? try_database(setup->db, &f->why) : try_chunk(d, conn, &f->why);
 	d->close(conn);
 	return code;
 }
@@ -113,13 +137,12 @@ int gateway_check(const void *config, struct db_pool *db)
 {
 	CLEANUP(json_cleanup) cJSON *document = cJSON_CreateObject();
 	const struct settings *settings = config;
-	const struct config_node *archive = settings->analysis_archive;
 	const struct {
 		const char *name;
 		const struct config_node *section;
 	} stores[STORES] = {
 	    {"object_store", settings->object_store},
-	    {"analysis_archive", archive ? archive : settings->object_store},
+	    {"analysis_archive", archive_section(settings)},
 	};
 	cJSON *items = document ? cJSON_AddArrayToObject(document, "items") : NULL;
 	int status = 0;

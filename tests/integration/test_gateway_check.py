@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 import yaml
-from support.base import BIN, free_port, new_directory, remove_directory
+from support.base import BIN, ROOT, free_port, new_directory, remove_directory
 from test_gateway import STORE, Refused, new_gateway, postgres, sha  # noqa: F401
+
+SOURCES = ROOT / "services/object-store-gateway"
 
 
 def stowage(config, *words, status=0):
@@ -86,6 +89,35 @@ def test_a_file_that_is_no_configuration_is_wrong_usage(directory):
     assert "nothing.yaml" in done.stderr
 
 
+def test_every_option_is_documented():
+    """Of the gateway, of a store's section and of each driver; refused ones explain themselves."""
+    documents = (SOURCES / "OPERATING.md", SOURCES / "drivers" / "README.md")
+    words = set(re.findall(r"\w+", "\n".join(path.read_text() for path in documents)))
+    options = set()
+    for source in SOURCES.rglob("*.c"):
+        options |= set(re.findall(r'\{"([a-z_.]+)",\s+CONFIG_(?!REFUSED)', source.read_text()))
+    assert len(options) > 50
+    assert not {option for option in options if option.split(".")[-1] not in words}
+
+
+SECTIONS_AT_ODDS = {
+    "a misspelt section": ({"compresion": {"enabled": True}}, "compresion"),
+    "a misspelt option": ({"compression": {"enable": True}}, "compression.enable"),
+    "no level of zstd": ({"compression": {"level": 20}}, "20"),
+    "no size": ({"compression": {"min_size_kbytes": -1}}, "-1"),
+    "no word for yes or no": ({"compression": {"enabled": "perhaps"}}, "perhaps"),
+    "another driver's option": ({"storage_driver": {"name": "db", "config": {"bucket": "b"}}}, "bucket"),
+}
+
+
+@pytest.mark.parametrize("case", SECTIONS_AT_ODDS)
+def test_an_option_that_is_none_is_named(directory, postgres, case):  # noqa: F811
+    section, word = SECTIONS_AT_ODDS[case]
+    config = write(directory, section, localfs(directory / "archive"), database=postgres.url)
+    done = stowage(config, "store", "check", status=1)
+    assert word in done.stderr and "object_store" in done.stderr
+
+
 def test_quotas_as_an_operator_sets_them(new_gateway):  # noqa: F811
     gateway = new_gateway()
     config = gateway.directory / "g.yaml"
@@ -110,8 +142,9 @@ def test_quotas_as_an_operator_sets_them(new_gateway):  # noqa: F811
     stowage(config, "store", "quota", "rm", "a")
     gateway.put("four", b"small")
     assert "no quotas" in stowage(config, "store", "quota", "ls").stderr
-    stowage(config, "store", "quota", "set", "a", status=1)
+    assert "--megabytes" in stowage(config, "store", "quota", "set", "a", status=2).stderr
     stowage(config, "store", "quota", "set", "a", "--objects", "-1", status=2)
+    assert gateway.refuses("quota_set", store=STORE, account="a").code == "invalid"
 
 
 def test_statistics_say_what_a_bucket_shares(new_gateway):  # noqa: F811
@@ -120,6 +153,40 @@ def test_statistics_say_what_a_bucket_shares(new_gateway):  # noqa: F811
     for key in ("one", "two"):
         gateway.put(key, content)
     gateway.put("text", b"a" * 10_000)
-    bucket = gateway.stats()["buckets"][0]
+    stats = gateway.stats()
+    bucket = stats["buckets"][0]
     assert (bucket["objects"], bucket["bytes"], bucket["chunk_bytes"]) == (3, 30_000, 20_000)
     assert 10_000 < bucket["stored_bytes"] < 11_000
+    assert stats["accounts"] == [{k: v for k, v in bucket.items() if k != "bucket"}]
+
+
+def test_statistics_say_what_the_buckets_of_an_account_share(new_gateway):  # noqa: F811
+    gateway = new_gateway()
+    shared = os.urandom(10_000)
+    gateway.put("one", shared, bucket="x")
+    gateway.put("one", shared, bucket="y")
+    gateway.put("two", os.urandom(500), bucket="y")
+    gateway.put("none", b"", bucket="z", account="empty")
+    gateway.put("one", shared, bucket="x", account="z")
+    stats = gateway.stats()
+    figures = ("objects", "bytes", "chunk_bytes", "stored_bytes")
+    per_account = {a["account"]: tuple(a.get(f, 0) for f in figures) for a in stats["accounts"]}
+    assert per_account == {"a": (3, 20_500, 10_500, 10_500), "empty": (1, 0, 0, 0), "z": (1, 10_000, 10_000, 10_000)}
+    per_bucket = {(b["account"], b["bucket"]): tuple(b.get(f, 0) for f in figures) for b in stats["buckets"]}
+    assert per_bucket["a", "x"] == (1, 10_000, 10_000, 10_000) and per_bucket["a", "y"] == (2, 10_500, 10_500, 10_500)
+    assert (stats["objects"], stats["logical_bytes"], stats["chunk_bytes"]) == (5, 30_500, 10_500)
+    shown = stowage(gateway.directory / "g.yaml", "store", "stats", STORE).stdout
+    assert [line.split()[:2] for line in shown.splitlines() if line.startswith("a ")] == [["a", "3"], ["a", "x"], ["a", "y"]]
+
+
+def test_statistics_say_how_many_accounts_and_buckets_they_leave_out(new_gateway):  # noqa: F811
+    gateway = new_gateway()
+    gateway.sql(
+        "INSERT INTO objects.object (store, account, bucket, key, size, sha256) SELECT 'object_store', 'acc-' || n, 'b-' || m,"
+        " 'k', 0, sha256('') FROM generate_series(1, 1001) n, generate_series(1, 2) m"
+    )
+    stats = gateway.stats()
+    assert (len(stats["accounts"]), len(stats["buckets"]), stats["objects"]) == (1000, 1000, 2002)
+    assert (stats["more_accounts"], stats["more_buckets"]) == (1, 1002)
+    shown = stowage(gateway.directory / "g.yaml", "store", "stats", STORE).stdout
+    assert "and 1 more" in shown and "and 1002 more" in shown

@@ -130,6 +130,25 @@ def test_an_application_credential_needs_no_password_and_no_project(new_gateway,
     assert set(keystone.askings(number)) == set(keystone.askings("robot")) == {201}
 
 
+def test_what_one_credential_stored_another_one_reads_when_the_first_is_gone(new_gateway, keystone):
+    number, secret = keystone.new_credential("first")
+    first = new_gateway(config=credential(number, secret))
+    data = works(first)
+    first.close()
+    keystone.drop_credential(number)
+    second = new_gateway(container=first.container, config=credential(*keystone.new_credential("second")))
+    assert second.get("doc") == data
+    second.close()
+    # Nor does it matter that somebody is named by number, as Swift's own client can.
+    numbers = {
+        "auth_version": "3", "os_auth_type": "password", "os_username": None, "os_project_name": None,
+        "os_user_id": keystone.ids[keystone.member], "os_tenant_id": keystone.project_id,
+    }  # fmt: skip
+    third = new_gateway(container=first.container, config=numbers)
+    assert third.get("doc") == data
+    assert third.sql("SELECT count(*) FROM objects.backend WHERE store = 'object_store'") == "1"
+
+
 @pytest.mark.parametrize(("region", "interface"), ACCOUNTS)
 def test_region_and_interface_choose_from_the_catalog(new_gateway, keystone, swift, region, interface):
     container = f"{region}-{interface}-{os.getpid()}"

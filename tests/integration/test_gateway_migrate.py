@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from support.base import BIN, wait_until
@@ -112,11 +113,41 @@ def test_the_command_line_says_what_happens(new_gateway):  # noqa: F811
     assert "new chunks" in stowage(gateway, "store", "migrate", "start", "--from", "db", "--to", "localfs", status=1)
     said = stowage(gateway, "store", "migrate", "start", "--from", "localfs", "--to", "nowhere", status=1)
     assert "nowhere" in said and "localfs" in said
-    said = stowage(gateway, "store", "migrate", "start", "--from", "localfs", "--to", "db", "--wait")
-    assert "done: 8 chunks moved" in said
+    for lacking in (("--from", "localfs"), ("--to", "db"), ()):
+        assert "--from and --to" in stowage(gateway, "store", "migrate", "start", *lacking, status=2)
+    began = time.monotonic()
+    words = ("--from", "localfs", "--to", "db", "--rate", "4", "--keep-source", "--wait")
+    assert "done: 8 chunks moved" in stowage(gateway, "store", "migrate", "start", *words)
+    assert time.monotonic() - began >= 1  # 8 MiB, of which the last chunks need not end within the time
+    assert backends(gateway)["localfs"]["spare_chunks"] == 8
     assert "done" in stowage(gateway, "store", "migrate", "status")
     assert json.loads(stowage(gateway, "--json", "store", "migrate", "status"))["items"][0]["state"] == "done"
     assert "no migration was running" in stowage(gateway, "store", "migrate", "stop")
+    all_there(gateway, data)
+
+
+def test_a_source_that_is_empty_may_be_switched_off(new_gateway):  # noqa: F811
+    gateway = new_gateway("localfs", scrub_rate=1 << 30, scrub_interval="1s", gc_interval="200ms")
+    data = fill(gateway, 5)
+    reconfigure(gateway, "db")
+    assert "done" in stowage(gateway, "store", "migrate", "start", "--from", "localfs", "--to", "db", "--wait")
+    gateway.sweep()
+    assert not files(gateway, "data")
+    shutil.rmtree(gateway.directory / "data")
+    gateway.process.stop()
+    gateway.start()
+    gateway("object_delete", store=STORE, bucket="b", key="doc-0")
+    gateway.sweep()
+    stowage(gateway, "store", "verify", STORE)
+    log = (gateway.directory / "g.log").read_text()
+    assert "ERROR" not in log and "WARN" not in log, log  # only who asks for it hears of it
+    said = stowage(gateway, "store", "audit", STORE)
+    assert "localfs: nothing of the store is in it, and it is away" in said
+    assert "db: 7 chunks listed, 7 rows, 0 without a row, 0 not there" in said
+    items = json.loads(stowage(gateway, "--json", "store", "audit", STORE))["items"]
+    assert [(i["backend"], i.get("switched_off", False)) for i in items] == [("localfs", True), ("db", False)]
+    assert "which the configuration does not name" in stowage(gateway, "store", "audit", STORE, "--backend", "localfs", status=1)
+    del data["doc-0"]
     all_there(gateway, data)
 
 
@@ -287,23 +318,24 @@ def test_a_back_end_that_is_away_leaves_the_sweep_to_the_others(new_gateway):  #
     assert not files(gateway, "data")
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_kill_9_within_a_migration(new_gateway, point):  # noqa: F811
-    old, old_dir, new, new_dir = MOVES[POINTS.index(point) % 2]
-    gateway = new_gateway("mem", lease="1s")
-    reconfigure(gateway, old, old_dir)
-    data = fill(gateway, 5)
-    reconfigure(gateway, new, new_dir, fault=point)
-    try:
-        start(gateway, old, new)
-    except Refused:
-        pass  # it died before it could answer
-    wait_until(lambda: not gateway.process.alive(), "the gateway to be killed")
-    assert gateway.process.process.returncode == -signal.SIGKILL
+def migrate_and_be_killed(gateway, source, target, after_each=lambda: None):
+    """One migration; the gateway dies at each point in turn, wherever the migration is by then."""
+    for point in POINTS:
+        gateway.process.stop()
+        try:
+            gateway.start(fault=point)
+            start(gateway, source, target)
+        except (Refused, AssertionError):
+            pass  # it went on with what it found, and was dead before it could answer
+        wait_until(lambda: not gateway.process.alive(), f"the gateway to be killed {point}")
+        assert gateway.process.process.returncode == -signal.SIGKILL
+        after_each()
     gateway.start()
-    all_there(gateway, data)
-    assert wait_for_end(gateway)["state"] == "done"  # without anybody asking
-    all_there(gateway, data)
+
+
+def end_of_migration(gateway, source, target, count):
+    """It goes on without anybody asking; after the sweep there is nothing half."""
+    assert wait_for_end(gateway)["state"] == "done"
 
     def swept():
         gateway.sweep()
@@ -311,10 +343,33 @@ def test_kill_9_within_a_migration(new_gateway, point):  # noqa: F811
 
     wait_until(swept, "the sweep to take what was abandoned", every=0.3)
     held = backends(gateway)
-    assert held[old]["chunks"] == 0 and held[new]["chunks"] == 8
-    in_database = int(gateway.sql("SELECT count(DISTINCT chunk) FROM objects.chunk_data"))
-    assert (in_database, len(files(gateway, old_dir or new_dir))) == ((8, 0) if new == "db" else (0, 8))
+    assert (held[source]["chunks"], held[target]["chunks"]) == (0, count)
     assert "damaged" not in gateway("store_verify", store=STORE)
+
+
+def live_rows_have_bytes(gateway, directory):
+    """Asked of the database and the disk, while no gateway runs."""
+    live = "SELECT coalesce(string_agg(c.id::text, ' '), '') FROM objects.chunk c JOIN objects.backend b ON b.id = c.backend"
+    live += " WHERE state = 'live' AND driver = "
+    in_database = set(gateway.sql("SELECT coalesce(string_agg(DISTINCT chunk::text, ' '), '') FROM objects.chunk_data").split())
+    on_disk = {path.name.rsplit("-", 1)[1] for path in files(gateway, directory)}
+    assert set(gateway.sql(live + "'db'").split()) <= in_database
+    assert set(gateway.sql(live + "'localfs'").split()) <= on_disk
+
+
+@pytest.mark.parametrize("old,old_dir,new,new_dir", MOVES[:2])
+def test_kill_9_at_every_point_of_a_migration(new_gateway, old, old_dir, new, new_dir):  # noqa: F811
+    gateway = new_gateway("mem", lease="1s")
+    reconfigure(gateway, old, old_dir)
+    data = fill(gateway, 5)
+    reconfigure(gateway, new, new_dir)
+    directory = old_dir or new_dir
+    migrate_and_be_killed(gateway, old, new, after_each=lambda: live_rows_have_bytes(gateway, directory))
+    all_there(gateway, data)
+    end_of_migration(gateway, old, new, 8)
+    all_there(gateway, data)
+    in_database = int(gateway.sql("SELECT count(DISTINCT chunk) FROM objects.chunk_data"))
+    assert (in_database, len(files(gateway, directory))) == ((8, 0) if new == "db" else (0, 8))
 
 
 def test_writes_and_removals_go_on_meanwhile_with_a_replica_of_the_old_configuration(new_gateway, postgres):  # noqa: F811

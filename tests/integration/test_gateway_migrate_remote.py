@@ -3,16 +3,14 @@ sections of a configuration as operators of Anchore Engine know them."""
 
 import json
 import os
-import signal
 
 import pytest
 import yaml
-from support.base import wait_until
 from support.postgres import psql
 from support.swift import Swift
-from test_gateway import STORE, Gateway, Refused, postgres  # noqa: F401
+from test_gateway import STORE, Gateway, postgres  # noqa: F401
 from test_gateway_check import stowage, write
-from test_gateway_migrate import POINTS, all_there, backends, fill, start, wait_for_end
+from test_gateway_migrate import all_there, backends, end_of_migration, fill, migrate_and_be_killed
 from test_gateway_s3 import Bucket
 
 
@@ -39,38 +37,9 @@ def current(gateway):
     return next(name for name, b in backends(gateway).items() if b.get("current"))
 
 
-def migrate_and_kill(gateway, source, target):
-    """One migration; the gateway dies at each point in turn, wherever the migration is by then."""
-    for point in POINTS:
-        gateway.process.stop()
-        try:
-            gateway.start(fault=point)
-            start(gateway, source, target)
-        except (Refused, AssertionError):
-            pass  # it went on with what it found, and was dead before it could answer
-        try:
-            wait_until(lambda: not gateway.process.alive(), f"the gateway to be killed {point}", seconds=20)
-        except AssertionError:
-            state = gateway.sql("SELECT state FROM objects.transfer ORDER BY id DESC LIMIT 1")
-            assert state == "done", f"not killed {point}, and {state}"
-            return
-        assert gateway.process.process.returncode == -signal.SIGKILL
-    gateway.start()
-
-
-def finished(gateway, source, target, count):
-    if backends(gateway)[source]["chunks"]:
-        start(gateway, source, target)
-    assert wait_for_end(gateway)["state"] == "done"
-
-    def swept():
-        gateway.sweep()
-        return gateway.sql("SELECT count(*) FROM objects.chunk WHERE state <> 'live'") == "0"
-
-    wait_until(swept, "the sweep to take what was abandoned", every=0.3)
-    held = backends(gateway)
-    assert (held[source]["chunks"], held[target]["chunks"]) == (0, count)
-    assert "damaged" not in gateway("store_verify", store=STORE)
+def chunks_in(bucket):
+    """Without the probe that a gateway leaves which is killed while it opens a bucket; one opens it later and takes it."""
+    return [key for key in bucket.keys() if "/probe-" not in key]
 
 
 def test_bucket_to_bucket_to_container_with_a_kill_at_every_point(gateway, swift):
@@ -85,18 +54,18 @@ def test_bucket_to_bucket_to_container_with_a_kill_at_every_point(gateway, swift
     gateway.start()
     all_there(gateway, data)
     assert current(gateway) == "s3-2"
-    migrate_and_kill(gateway, "s3", "s3-2")
+    migrate_and_be_killed(gateway, "s3", "s3-2")
     all_there(gateway, data)
-    finished(gateway, "s3", "s3-2", 8)
-    assert (len(first.keys()), len(second.keys())) == (0, 8)
+    end_of_migration(gateway, "s3", "s3-2", 8)
+    assert (len(chunks_in(first)), len(chunks_in(second))) == (0, 8)
 
     gateway.process.stop()
     gateway.driver = {"name": "swift", "config": container_config(swift, third)}
     gateway.start()
-    migrate_and_kill(gateway, "s3-2", "swift")
+    migrate_and_be_killed(gateway, "s3-2", "swift")
     all_there(gateway, data)
-    finished(gateway, "s3-2", "swift", 8)
-    assert (len(second.keys()), len(swift.names(third, STORE))) == (0, 8)
+    end_of_migration(gateway, "s3-2", "swift", 8)
+    assert (len(chunks_in(second)), len(swift.names(third, STORE))) == (0, 8)
     all_there(gateway, data)
 
 

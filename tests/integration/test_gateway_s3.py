@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,35 @@ def test_what_is_stored_is_read_by_another_client_by_key_and_digest(new_gateway,
     assert gateway.sweep()["removed"] == 3
     assert len(bucket.keys()) == 1
     assert gateway.get("small") == small
+
+
+AWS = "/usr/bin/aws"  # Debian's, whatever comes first in PATH
+
+
+@pytest.mark.skipif(not os.path.exists(AWS), reason="the aws command line is not installed")
+def test_amazons_own_client_reads_what_is_stored_and_its_bytes_are_not_taken_for_a_chunk(new_gateway, swift):
+    bucket = Bucket(swift)
+    gateway = new_gateway(bucket.config())
+    content = os.urandom(CHUNK - 5)
+    gateway.put("doc", content)
+    environment = {
+        **os.environ, "AWS_ACCESS_KEY_ID": swift.user, "AWS_SECRET_ACCESS_KEY": swift.key, "AWS_DEFAULT_REGION": swift.region,
+        "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+
+    def aws(*words):
+        return run(AWS, "--endpoint-url", swift.url, *words, env=environment, timeout=60).stdout
+
+    (key,) = bucket.keys()
+    assert key.split("/")[-1].split("-")[0] == sha(content)[7:]
+    head = json.loads(aws("s3api", "head-object", "--bucket", bucket.name, "--key", key, "--output", "json"))
+    assert (head["ContentLength"], head["ETag"].strip('"')) == (len(content), hashlib.md5(content).hexdigest())
+    into = gateway.directory / "aws"
+    aws("s3", "cp", "--quiet", f"s3://{bucket.name}/{key}", into)
+    assert into.read_bytes() == content
+    into.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    aws("s3", "cp", "--quiet", into, f"s3://{bucket.name}/{key}")
+    assert gateway.refuses("object_get", store=STORE, bucket="b", key="doc").code == "corrupt"
 
 
 def test_the_conformance_suite_of_drivers(swift):

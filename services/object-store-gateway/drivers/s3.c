@@ -36,9 +36,10 @@ static const struct config_option s3_options[] = {
     {"access_key", CONFIG_TEXT, IN(access_key), NULL, .help = "Access key; with secret_key."},
     {"secret_key", CONFIG_TEXT, IN(secret_key), NULL, .secret = true, .help = "Secret key."},
     {"iamauto", CONFIG_FLAG, IN(iamauto), "false",
-     .help = "Instead of the two: environment, shared credentials file, web identity, container, instance metadata."},
+     .help = "Where the two are not given: environment, shared credentials file, web identity, container, instance"
+             " metadata."},
     {"url", CONFIG_TEXT, IN(url), NULL, .help = "Endpoint; without it Amazon's of the region."},
-    {"region", CONFIG_TEXT, IN(region), NULL, .help = "Without it the server is asked."},
+    {"region", CONFIG_TEXT, IN(region), NULL, .help = "Without it, or with false, the server is asked."},
     {"bucket", CONFIG_TEXT, IN(bucket), NULL, .required = true, .help = "Bucket for the chunks."},
     {"create_bucket", CONFIG_FLAG, IN(create_bucket), "false", .help = "Make the bucket if it is not there."},
     {"prefix", CONFIG_TEXT, IN(prefix), "", .help = "What the names of all objects begin with."},
@@ -317,6 +318,24 @@ static enum err_code read_style(const char *text, enum s3_style *style, struct e
 	return ERR_OK;
 }
 
+static const char *given(const char *text)
+{
+	return text && text[0] ? text : NULL;
+}
+
+/* Others' files say "region: False" where there is none, and leave iamauto in beside keys, which then count. */
+static void tidy(struct settings *s)
+{
+	s->access_key = given(s->access_key);
+	s->secret_key = given(s->secret_key);
+	s->iamauto &= !s->access_key && !s->secret_key;
+	s->region = given(s->region);
+	if (s->region && strcasecmp(s->region, "false") == 0)
+		s->region = NULL;
+	s->url = given(s->url);
+	s->ca_file = given(s->ca_file);
+}
+
 static enum err_code connect_to(struct driver_conn *c, const struct settings *s, struct err *e)
 {
 	const struct s3_credentials_options keys = {
@@ -365,6 +384,7 @@ static enum err_code driver_open(TALLOC_CTX *ctx, const struct driver_setup *set
 	ASSERT(c);
 	code = config_read_tree(c, setup->config, s3_options, &settings, e);
 	settings.create_bucket &= !setup->must_exist;
+	tidy(&settings);
 	if (code == ERR_OK)
 		code = make_base(c, settings.prefix, setup->store, e);
 	if (code == ERR_OK)

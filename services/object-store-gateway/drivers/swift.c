@@ -14,21 +14,42 @@ struct driver_conn {
 	char *identity;
 };
 
-/* Whose container it is, not how it is reached: a project in v2 and v3, a user in v1. */
-static char *identity_of(TALLOC_CTX *ctx, const struct swift *s)
+/* Who the configuration says it is. */
+static const char *owner_of(const struct swift_settings *s)
 {
-	const struct swift_settings *set = &s->settings;
-	const char *owner = set->project_id      ? set->project_id
-	                    : set->project_name  ? set->project_name
-	                    : set->tenant_name   ? set->tenant_name
-	                    : set->credential_id ? set->credential_id
-	                                         : set->username;
-	char *identity =
-	    talloc_asprintf(ctx, "%s %s%s%s %s/%s", set->auth_url, owner ? owner : "", set->region ? " in " : "",
-	                    set->region ? set->region : "", set->container, s->prefix);
+	return s->project_id      ? s->project_id
+	       : s->project_name  ? s->project_name
+	       : s->tenant_name   ? s->tenant_name
+	       : s->credential_id ? s->credential_id
+	       : s->username      ? s->username
+	                          : "";
+}
 
-	ASSERT(identity);
-	return identity;
+/* The last part of the account's URL: the same whoever logs in, and by whatever interface. Some servers have none
+ * there, but end with the version. */
+static const char *account_of(const struct swift_settings *settings, const char *storage_url)
+{
+	const char *last = strrchr(storage_url, '/') + 1;
+	bool version = last[0] == 'v' && last[1] >= '0' && last[1] <= '9' && strlen(last) <= 4;
+
+	return last[0] && !version ? last : owner_of(settings);
+}
+
+/* Whose container it is, not how it is reached. */
+static enum err_code identify(struct driver_conn *c, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	const struct swift_settings *set = &c->swift.settings;
+	struct swift_access access;
+	struct http_origin origin;
+
+	TRY(swift_session_access(c->swift.session, ctx, 0, &access, e));
+	TRY(http_origin_parse(set->auth_url, &origin, e));
+	c->identity =
+	    talloc_asprintf(c, "%s:%s %s%s%s %s/%s", origin.host, origin.port, account_of(set, access.storage_url),
+	                    set->region ? " in " : "", set->region ? set->region : "", set->container, c->swift.prefix);
+	ASSERT(c->identity);
+	return ERR_OK;
 }
 
 static enum err_code open_conn(struct driver_conn *c, const struct driver_setup *setup, struct err *e)
@@ -45,8 +66,8 @@ static enum err_code open_conn(struct driver_conn *c, const struct driver_setup 
 	                    &s->http, e));
 	s->session = swift_session_new(c, s->http, &s->settings);
 	s->prefix = talloc_asprintf(c, "%s%s/", s->settings.key_prefix, setup->store);
-	c->identity = identity_of(c, s);
-	return swift_probe(s, e);
+	TRY(swift_probe(s, e));
+	return identify(c, e);
 }
 
 static const char *driver_swift_identity(struct driver_conn *c)

@@ -63,13 +63,14 @@ static enum err_code not_let_in(int status, const struct swift_settings *s, stru
 {
 	SCRATCH_CTX(ctx);
 	const char *project = s->project_id ? s->project_id : s->project_name ? s->project_name : s->tenant_name;
+	const char *user = s->user_id ? s->user_id : s->username;
 	const char *user_domain = s->user_domain_name ? s->user_domain_name : s->user_domain_id;
 	const char *project_domain = s->project_domain_name ? s->project_domain_name : s->project_domain_id;
 	const char *credential = s->credential_id ? s->credential_id : s->credential_name;
 	char *who = talloc_strdup(ctx, "");
 
 	who = credential ? with_domain(who, "application credential", credential, NULL)
-	                 : with_domain(who, "user", s->username, user_domain);
+	                 : with_domain(who, "user", user, s->user_id ? NULL : user_domain);
 	if (s->credential_secret || !project)
 		return ERR(e, ERR_UNAUTHENTICATED, "%.200s refuses the credentials of %s (status %d)", s->auth_url, who,
 		           status);
@@ -209,8 +210,12 @@ static void add_user(cJSON *parent, const struct swift_settings *s, bool with_pa
 {
 	cJSON *user = cJSON_AddObjectToObject(parent, "user");
 
-	cJSON_AddStringToObject(user, "name", s->username);
-	add_domain(user, s->user_domain_id, s->user_domain_name);
+	if (s->user_id) {
+		cJSON_AddStringToObject(user, "id", s->user_id);
+	} else {
+		cJSON_AddStringToObject(user, "name", s->username);
+		add_domain(user, s->user_domain_id, s->user_domain_name);
+	}
 	if (with_password)
 		cJSON_AddStringToObject(user, "password", s->password);
 }
@@ -272,7 +277,10 @@ static char *body_v2(const struct swift_settings *s)
 
 	cJSON_AddStringToObject(credentials, "username", s->username);
 	cJSON_AddStringToObject(credentials, "password", s->password);
-	cJSON_AddStringToObject(auth, "tenantName", s->tenant_name);
+	if (s->tenant_id)
+		cJSON_AddStringToObject(auth, "tenantId", s->tenant_id);
+	else
+		cJSON_AddStringToObject(auth, "tenantName", s->tenant_name);
 	return cJSON_PrintUnformatted(root);
 }
 

@@ -13,7 +13,7 @@ struct section {
 	const char *container, *prefix, *version;
 	bool create;
 	const char *auth, *user, *key;
-	const char *auth_url, *username, *password, *tenant_name;
+	const char *auth_url, *auth_type, *username, *user_id, *password, *tenant_name, *tenant_id;
 	const char *project_name, *project_id, *project_domain_name, *project_domain_id;
 	const char *user_domain_name, *user_domain_id;
 	const char *credential_id, *credential_name, *credential_secret;
@@ -32,9 +32,12 @@ static const struct config_option section_options[] = {
     {"user", CONFIG_TEXT, AT(user), NULL, .help = "v1: user, often ACCOUNT:USER."},
     {"key", CONFIG_TEXT, AT(key), NULL, .secret = true, .help = "v1: the user's key."},
     {"os_auth_url", CONFIG_TEXT, AT(auth_url), NULL, .help = "v2, v3: URL of the identity service."},
+    {"os_auth_type", CONFIG_TEXT, AT(auth_type), NULL, .help = "v2, v3: password or v3applicationcredential."},
     {"os_username", CONFIG_TEXT, AT(username), NULL, .help = "v2, v3: user."},
+    {"os_user_id", CONFIG_TEXT, AT(user_id), NULL, .help = "v3: the user's id, in place of name and domain."},
     {"os_password", CONFIG_TEXT, AT(password), NULL, .secret = true, .help = "v2, v3: the user's password."},
     {"os_tenant_name", CONFIG_TEXT, AT(tenant_name), NULL, .help = "v2: tenant; v3: the same as os_project_name."},
+    {"os_tenant_id", CONFIG_TEXT, AT(tenant_id), NULL, .help = "v2: the tenant's id; v3: the same as os_project_id."},
     {"os_project_name", CONFIG_TEXT, AT(project_name), NULL, .help = "v3: project; v2: the same as os_tenant_name."},
     {"os_project_id", CONFIG_TEXT, AT(project_id), NULL, .help = "v3: the project's id, in place of its name."},
     {"os_project_domain_name", CONFIG_TEXT, AT(project_domain_name), NULL, .help = "v3: the project's domain."},
@@ -57,6 +60,23 @@ static const struct config_option section_options[] = {
     {"timeout", CONFIG_DURATION, AT(request_ms), "60s", 100, 600000, .help = "For one attempt of one request."},
     {"retry_budget", CONFIG_DURATION, AT(budget_ms), "20s", 1, 600000,
      .help = "Time spent waiting between the attempts of one operation, at most."},
+    /* Of Swift's own client, whose options stand here elsewhere. */
+    {"prefix", CONFIG_REFUSED, .help = "write anchore_key_prefix"},
+    {"os_options", CONFIG_REFUSED, .help = "write what is in it here, each name with os_ in front"},
+    {"os_identity_api_version", CONFIG_REFUSED, .help = "write auth_version"},
+    {"os_service_type", CONFIG_REFUSED, .default_value = "object-store",
+     .help = "it is always object-store; os_storage_url leads elsewhere"},
+    {"os_auth_token", CONFIG_REFUSED,
+     .help = "tokens end; write os_username and os_password, or an application credential"},
+    {"insecure", CONFIG_REFUSED, .default_value = "false", .help = "write os_cacert, the authority to trust"},
+    {"os_cert", CONFIG_REFUSED, .help = "log in with a password or an application credential"},
+    {"os_key", CONFIG_REFUSED, .help = "log in with a password or an application credential"},
+    {"snet", CONFIG_REFUSED, .default_value = "false", .help = "write \"interface: internal\""},
+    {"retries", CONFIG_REFUSED, .help = "write retry_budget, a time"},
+    {"starting_backoff", CONFIG_REFUSED, .help = "write retry_budget, a time"},
+    {"max_backoff", CONFIG_REFUSED, .help = "write retry_budget, a time"},
+    {"segment_size", CONFIG_REFUSED, .help = "leave it out; no object is larger than 4 MiB"},
+    {"use_slo", CONFIG_REFUSED, .help = "leave it out; no object is larger than 4 MiB"},
     CONFIG_END,
 };
 
@@ -116,9 +136,11 @@ static enum err_code read_version(const char *text, enum swift_version *version,
 
 static enum swift_version guess_version(const struct section *s, const char *auth_url)
 {
-	bool of_v3 = given(s->credential_secret) || given(s->user_domain_name) || given(s->user_domain_id) ||
-	             given(s->project_domain_name) || given(s->project_domain_id) || ends_with(auth_url, "/v3");
-	bool of_v2 = ends_with(auth_url, "/v2.0") || (given(s->tenant_name) && !given(s->project_name));
+	bool of_v3 = given(s->credential_secret) || given(s->user_id) || given(s->user_domain_name) ||
+	             given(s->user_domain_id) || given(s->project_domain_name) || given(s->project_domain_id) ||
+	             ends_with(auth_url, "/v3");
+	bool of_v2 = ends_with(auth_url, "/v2.0") ||
+	             (either(s->tenant_name, s->tenant_id) && !either(s->project_name, s->project_id));
 
 	return given(s->auth) ? SWIFT_V1 : of_v2 && !of_v3 ? SWIFT_V2 : SWIFT_V3;
 }
@@ -147,7 +169,9 @@ static enum err_code read_v2(TALLOC_CTX *ctx, const struct section *s, struct sw
 	TRY(need(s->username, "os_username", "v2", e));
 	TRY(need(s->password, "os_password", "v2", e));
 	out->tenant_name = either(s->tenant_name, s->project_name);
-	TRY(need(out->tenant_name, "os_tenant_name", "v2", e));
+	out->tenant_id = either(s->tenant_id, s->project_id);
+	if (!out->tenant_id)
+		TRY(need(out->tenant_name, "os_tenant_name", "v2", e));
 	if (!ends_with(out->auth_url, "/v2.0"))
 		out->auth_url = talloc_asprintf(ctx, "%s/v2.0", out->auth_url);
 	return ERR_OK;
@@ -162,14 +186,31 @@ static enum err_code read_v3(TALLOC_CTX *ctx, const struct section *s, struct sw
 		if (out->credential_id)
 			return ERR_OK;
 		TRY(need(out->credential_name, "os_application_credential_id", "by application credential", e));
-		return need(out->username, "os_username", "by an application credential's name", e);
+		return need(either(out->username, out->user_id), "os_username", "by an application credential's name",
+		            e);
 	}
-	TRY(need(out->username, "os_username", "v3", e));
+	TRY(need(either(out->username, out->user_id), "os_username", "v3", e));
 	TRY(need(out->password, "os_password", "v3", e));
 	out->project_name = either(s->project_name, s->tenant_name);
 	if (!out->project_id)
 		TRY(need(out->project_name, "os_project_name", "v3", e));
 	return ERR_OK;
+}
+
+/* Swift's own client is told with it what the keys beside it say already. */
+static enum err_code check_type(const struct section *s, struct err *e)
+{
+	static const char *const passwords[] = {"password", "v2password", "v3password"};
+
+	if (!given(s->auth_type))
+		return ERR_OK;
+	if (strcmp(s->auth_type, "v3applicationcredential") == 0)
+		return need(s->credential_secret, "os_application_credential_secret", s->auth_type, e);
+	for (size_t i = 0; i < ARRAY_SIZE(passwords); i++)
+		if (strcmp(s->auth_type, passwords[i]) == 0)
+			return need(s->password, "os_password", s->auth_type, e);
+	return ERR(e, ERR_INVALID, "os_auth_type is '%.50s', known are password and v3applicationcredential",
+	           s->auth_type);
 }
 
 static enum err_code read_access(TALLOC_CTX *ctx, const struct section *s, struct swift_settings *out, struct err *e)
@@ -181,12 +222,15 @@ static enum err_code read_access(TALLOC_CTX *ctx, const struct section *s, struc
 	if (!url)
 		return ERR(e, ERR_INVALID, "neither auth (v1) nor os_auth_url (v2, v3) is given");
 	TRY(read_url(ctx, given(s->auth) ? "auth" : "os_auth_url", url, &out->auth_url, e));
+	TRY(check_type(s, e));
 	out->version = guess_version(s, out->auth_url);
 	if (given(s->version))
 		TRY(read_version(s->version, &out->version, e));
 	if (given(s->auth) != (out->version == SWIFT_V1))
 		return ERR(e, ERR_INVALID, "auth_version %d needs %s", (int)out->version,
-		           out->version == SWIFT_V1 ? "auth, user and key" : "os_auth_url");
+		           out->version == SWIFT_V1
+		               ? "auth, user and key"
+		               : "os_auth_url, os_username and os_password, not auth, user and key");
 	switch (out->version) {
 	case SWIFT_V1:
 		return read_v1(s, out, e);
@@ -240,7 +284,8 @@ enum err_code swift_settings_read(TALLOC_CTX *ctx, const struct config_node *nod
 	    .create_container = s.create,
 	    .username = either(s.username, NULL),
 	    .password = either(s.password, NULL),
-	    .project_id = either(s.project_id, NULL),
+	    .user_id = either(s.user_id, NULL),
+	    .project_id = either(s.project_id, s.tenant_id),
 	    .user_domain_name = either(s.user_domain_name, NULL),
 	    .user_domain_id = either(s.user_domain_id, NULL),
 	    .project_domain_name = either(s.project_domain_name, NULL),

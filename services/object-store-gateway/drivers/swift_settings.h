@@ -5,13 +5,13 @@
  * that what they have can be pasted. One of three ways to authenticate must be given whole:
  *
  *   v1   auth, user, key
- *   v2   os_auth_url, os_username, os_password, os_tenant_name (or os_project_name)
- *   v3   os_auth_url and either os_username, os_password and a project, or an application credential: its id, or its
- *        name and os_username, and its secret
+ *   v2   os_auth_url, os_username, os_password, os_tenant_name or os_tenant_id (or os_project_name or os_project_id)
+ *   v3   os_auth_url and either os_username (or os_user_id), os_password and a project, or an application credential:
+ *        its id, or its name and the user, and its secret
  *
  * auth_version says which. Without it, `auth` means v1; an application credential, a project or a domain means v3; else
  * the last part of os_auth_url decides, and v3 is what an os_auth_url that names no version is taken for unless only
- * os_tenant_name is given.
+ * a tenant is given.
  */
 #ifndef GATEWAY_DRIVERS_SWIFT_SETTINGS_H
 #define GATEWAY_DRIVERS_SWIFT_SETTINGS_H
@@ -28,8 +28,9 @@ struct swift_settings { /* NULL: not given */
 	bool create_container;
 	const char *key_prefix; /* "" or ends with a slash */
 
-	const char *username, *password; /* of v1 too */
-	const char *tenant_name;         /* v2 */
+	const char *username, *password;     /* of v1 too */
+	const char *user_id;                 /* v3, in place of the name and its domain */
+	const char *tenant_name, *tenant_id; /* v2: one of them */
 	const char *project_name, *project_id;
 	const char *user_domain_name, *user_domain_id, *project_domain_name, *project_domain_id;
 	const char *credential_id, *credential_name, *credential_secret;

@@ -34,6 +34,8 @@ static const struct config_option options[] = {
     {"lists.two", CONFIG_LIST, AT(two)},
     {"home", CONFIG_TEXT, AT(home), "${STOWAGE_TEST_HOME:-/nowhere}/x"},
     {"catalog.tree", CONFIG_TREE, AT(tree)},
+    {"theirs", CONFIG_REFUSED, .default_value = "usual", .help = "write name."},
+    {"lists.old", CONFIG_REFUSED, .help = "write lists.one."},
     CONFIG_END,
 };
 
@@ -275,6 +277,14 @@ static void mistakes_are_named_with_their_place(void **state)
 	    {"name: \"a\\0b\"\n", "a.yaml:1: a NUL character in a value"},
 	    {"name: \xff\n", "a.yaml:1: invalid leading UTF-8 octet"},
 	    {"name: *nothing\n", "a.yaml:1: found undefined alias"},
+	    {"theirs: x\n", "a.yaml:1: theirs is no key of this program: write name."},
+	    {"theirs: {usual: usual}\n", "a.yaml:1: theirs is no key of this program: write name."},
+	    {"lists:\n  old: ''\n", "a.yaml:2: lists.old is no key of this program: write lists.one."},
+	    {"services: {catalog: {object_store: {}}}\n", "a.yaml:1: unknown key services: object_store and "
+	                                                  "analysis_archive stand at the top of the file, not below "
+	                                                  "services.catalog"},
+	    {"archive: {}\n", "a.yaml:1: unknown key archive: the section is called object_store"},
+	    {"catalog:\n  archive: 1\n", "a.yaml:2: unknown key catalog.archive"},
 	};
 
 	(void)state;
@@ -285,6 +295,21 @@ static void mistakes_are_named_with_their_place(void **state)
 
 		assert_int_equal(load(ctx, cases[i].text, NULL, &s, &e), ERR_INVALID);
 		assert_string_equal(e.text, cases[i].error);
+	}
+}
+
+static void a_refused_key_may_say_what_happens_anyway(void **state)
+{
+	static const char *const texts[] = {"theirs: usual\n", "theirs: Usual\n", "theirs: null\nlists: {old: ~}\n"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		SCRATCH_CTX(ctx);
+		struct settings s;
+		struct err e;
+
+		assert_int_equal(load(ctx, texts[i], NULL, &s, &e), ERR_OK);
+		assert_string_equal(s.name, "nobody");
 	}
 }
 
@@ -530,6 +555,7 @@ static void the_description_names_every_option(void **state)
 	assert_non_null(strstr(text.bytes, "  catalog.number (number, -5 to 100, default 7)\n"));
 	assert_non_null(strstr(text.bytes, "  catalog.duration (duration, 0s to 1d, default 90s)\n"));
 	assert_non_null(strstr(text.bytes, "  catalog.tree (section)\n"));
+	assert_null(strstr(text.bytes, "theirs"));
 }
 
 int main(void)
@@ -542,6 +568,7 @@ int main(void)
 	    cmocka_unit_test(variables_are_replaced),
 	    cmocka_unit_test(the_sections_of_others_are_theirs),
 	    cmocka_unit_test(mistakes_are_named_with_their_place),
+	    cmocka_unit_test(a_refused_key_may_say_what_happens_anyway),
 	    cmocka_unit_test(what_is_too_much_is_refused),
 	    cmocka_unit_test(a_missing_file_is_not_found),
 	    cmocka_unit_test(a_secret_may_stand_in_a_file),

@@ -310,7 +310,8 @@ static const struct open_case open_cases[] = {
     {"removal of many is not known", "'faults': [['POST', '', {'status': 501, 'error': 'NotImplemented'}]]", "", ERR_OK,
      ""},
     {"timeout of nothing", "", "timeout: 1ms", ERR_INVALID, "timeout"},
-    {"two kinds of keys", "", "iamauto: true", ERR_INVALID, "iamauto"},
+    {"keys count before iamauto", "", "iamauto: true", ERR_OK, ""},
+    {"no region is False elsewhere", "", "region: False", ERR_OK, ""},
 };
 
 static void opening_tells_what_is_wrong(void **state)

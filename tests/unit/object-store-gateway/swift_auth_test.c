@@ -62,6 +62,20 @@ static void every_way_to_authenticate_asks_exactly_what_it_should(void **state)
 	    {V3_URL ", os_application_credential_id: cred-id, os_application_credential_secret: hush",
 	     V3_LINE "{\"auth\":{\"identity\":{\"application_credential\":{\"id\":\"cred-id\",\"secret\":\"hush\"},"
 	             "\"methods\":[\"application_credential\"]}}}"},
+	    /* As Swift's own client has them. */
+	    {"os_auth_url: 'http://@PLAIN/v2.0', os_username: demo, os_password: secret, os_tenant_id: w0rk",
+	     V2_LINE "{\"auth\":{\"passwordCredentials\":{\"password\":\"secret\",\"username\":\"demo\"},"
+	             "\"tenantId\":\"w0rk\"}}"},
+	    {V3_URL ", os_user_id: d3mo, os_password: secret, os_tenant_id: w0rk, os_auth_type: password",
+	     V3_LINE "{\"auth\":{\"identity\":{\"methods\":[\"password\"],\"password\":{\"user\":{\"id\":\"d3mo\","
+	             "\"password\":\"secret\"}}},\"scope\":{\"project\":{\"id\":\"w0rk\"}}}}"},
+	    {"os_auth_url: 'http://@PLAIN', os_user_id: d3mo, os_password: secret, os_tenant_id: w0rk",
+	     V3_LINE "{\"auth\":{\"identity\":{\"methods\":[\"password\"],\"password\":{\"user\":{\"id\":\"d3mo\","
+	             "\"password\":\"secret\"}}},\"scope\":{\"project\":{\"id\":\"w0rk\"}}}}"},
+	    {V3_URL ", os_auth_type: v3applicationcredential, os_application_credential_id: cred-id,"
+	            " os_application_credential_secret: hush, insecure: false, os_service_type: object-store",
+	     V3_LINE "{\"auth\":{\"identity\":{\"application_credential\":{\"id\":\"cred-id\",\"secret\":\"hush\"},"
+	             "\"methods\":[\"application_credential\"]}}}"},
 	    {"os_auth_url: 'http://@PLAIN', os_application_credential_name: robot, os_username: demo,"
 	     " os_application_credential_secret: hush, os_user_domain_name: Default",
 	     V3_LINE
@@ -170,6 +184,19 @@ static void settings_that_cannot_work_are_refused(void **state)
 	    {"container: box, anchore_key_prefix: \"x\\n\", " DOUBLE_V1, "anchore_key_prefix"},
 	    {"container: box, os_storage_url: somewhere, " DOUBLE_V1, "os_storage_url"},
 	    {"container: box, colour: red, " DOUBLE_V1, "colour"},
+	    {"container: box, os_auth_type: token, " DOUBLE_V1, "known are password and v3applicationcredential"},
+	    {"container: box, os_auth_type: v3applicationcredential, " V3_URL ", " V3_USER,
+	     "os_application_credential_secret is missing"},
+	    {"container: box, auth_version: 2, " DOUBLE_V1, "needs os_auth_url, os_username and os_password, not auth"},
+	    {"container: box, prefix: x, " DOUBLE_V1, "write anchore_key_prefix"},
+	    {"container: box, os_options: {region_name: x}, " DOUBLE_V1, "with os_ in front"},
+	    {"container: box, os_identity_api_version: 3, " DOUBLE_V1, "write auth_version"},
+	    {"container: box, os_auth_token: x, " DOUBLE_V1, "tokens end; write os_username"},
+	    {"container: box, insecure: true, " DOUBLE_V1, "write os_cacert"},
+	    {"container: box, os_cert: /x, " DOUBLE_V1, "log in with a password"},
+	    {"container: box, os_service_type: volume, " DOUBLE_V1, "always object-store"},
+	    {"container: box, retries: 5, " DOUBLE_V1, "write retry_budget"},
+	    {"container: box, snet: true, " DOUBLE_V1, "write \"interface: internal\""},
 	};
 
 	(void)state;

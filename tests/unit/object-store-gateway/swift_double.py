@@ -11,8 +11,8 @@ log that begins with STRANGE. What authentication gives works, and nothing else 
 Everything is also below /prefix.
 
     v1  /auth/v1.0       user test:tester, key testing                     account AUTH_test
-    v2  /v2.0/tokens     user demo, password secret, tenant work           accounts AUTH_<region>_<interface>
-    v3  /v3/auth/tokens  user demo (domain default, named Default), password secret, project work (id w0rk, same
+    v2  /v2.0/tokens     user demo, password secret, tenant work (id w0rk) accounts AUTH_<region>_<interface>
+    v3  /v3/auth/tokens  user demo (id d3mo, domain default, named Default), password secret, project work (id w0rk, same
                          domain), or the application credential cred-id, named robot, secret hush
 
 PUT /_script takes {"rules": [rule, ...]} and options: "life" of tokens in seconds (86400), "epoch" that the identity
@@ -265,9 +265,11 @@ class Handler(BaseHTTPRequestHandler):
                 {"type": "object-store", "name": "swift", "endpoints": endpoints("object-store")}]  # fmt: skip
 
     def auth_v2(self, body):
-        auth = only(only(json.loads(body), "auth")["auth"], "passwordCredentials", "tenantName")
+        auth = only(only(json.loads(body), "auth")["auth"], "passwordCredentials", "tenantName", "tenantId")
         credentials = only(auth["passwordCredentials"], "username", "password")
-        if (credentials["username"], credentials["password"], auth["tenantName"]) != ("demo", "secret", "work"):
+        tenant = {name: auth[name] for name in auth if name != "passwordCredentials"}
+        if (credentials["username"], credentials["password"]) != ("demo", "secret") or tenant not in (
+            {"tenantName": "work"}, {"tenantId": "w0rk"}):  # fmt: skip
             return 401, b"{}", {}
         start, end = times()
 
@@ -285,8 +287,11 @@ class Handler(BaseHTTPRequestHandler):
         auth = only(only(json.loads(body), "auth")["auth"], "identity", "scope")
         identity = auth["identity"]
         if identity["methods"] == ["password"]:
-            user = only(only(only(identity, "methods", "password")["password"], "user")["user"], "name", "domain", "password")
-            good = (user["name"], user["password"]) == ("demo", "secret") and domain_is_default({"domain": user["domain"]})
+            user = only(only(only(identity, "methods", "password")["password"], "user")["user"], "id", "name", "domain", "password")
+            if "id" in user:
+                good = user == {"id": "d3mo", "password": "secret"}
+            else:
+                good = (user["name"], user["password"]) == ("demo", "secret") and domain_is_default({"domain": user["domain"]})
             project = only(only(auth["scope"], "project")["project"], "id", "name", "domain")
             if "id" in project:
                 good &= project == {"id": "w0rk"}
