@@ -14,8 +14,8 @@
  * means that there was no whole answer. The client keeps idle connections and hands them out; any number of threads may
  * use it at the same time, and each call blocks its thread.
  *
- * Proxies of the environment (https_proxy, http_proxy, no_proxy) are used, but not for loopback hosts. Bodies are not
- * decoded: what was sent is what arrives.
+ * Proxies of the environment (https_proxy, http_proxy, no_proxy) are used, but not for loopback hosts, nor for those on
+ * this machine's own link. Bodies are not decoded: what was sent is what arrives.
  *
  * Redirects are followed here, up to redirects_max, for GET and HEAD only, to http and https only, never from https to
  * http. request->authorization goes to the scheme, host and port of request->url, until a redirect leads elsewhere.
@@ -107,6 +107,11 @@ enum err_code http_origin_parse(const char *url, struct http_origin *origin, str
 
 /* True for localhost, 127.0.0.0/8 and [::1], with or without a port. No proxy is used for these. */
 bool http_host_is_loopback(const char *host);
+
+/* True for 169.254.0.0/16 and [fe80::]/10, where agents give this machine's credentials out, and for Amazon's own
+ * [fd00:ec2::]/32; with or without a port. No proxy is used for these either: it would see the credentials, and ask
+ * neighbours of its own. */
+bool http_host_is_on_link(const char *host);
 
 /* Text for a URL's query or path: everything but letters, digits and "-._~" as %XX. */
 char *http_escape(TALLOC_CTX *ctx, const char *text);

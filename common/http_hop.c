@@ -324,7 +324,7 @@ enum err_code http_hop(CURL *curl, const struct http_client_options *options, co
 		set_trust(curl, options);
 		set_callbacks(curl, &h);
 		set_method(curl, request);
-		if (http_host_is_loopback(h.where))
+		if (http_host_is_loopback(h.where) || http_host_is_on_link(h.where))
 			curl_easy_setopt(curl, CURLOPT_PROXY, "");
 		curl_easy_setopt(curl, CURLOPT_URL, url);
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

@@ -159,6 +159,24 @@ char *http_escape(TALLOC_CTX *ctx, const char *text)
 	return out;
 }
 
+bool http_host_is_on_link(const char *host)
+{
+	static const uint8_t amazon[] = {0xfd, 0x00, 0x0e, 0xc2};
+	bool bracket = host[0] == '[';
+	size_t len = bracket ? strcspn(host + 1, "]") : strcspn(host, ":/");
+	char text[INET6_ADDRSTRLEN];
+	uint8_t address[16];
+
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, host + bracket, len);
+	text[len] = '\0';
+	if (!bracket)
+		return inet_pton(AF_INET, text, address) == 1 && address[0] == 169 && address[1] == 254;
+	return host[len + 1] == ']' && inet_pton(AF_INET6, text, address) == 1 &&
+	       ((address[0] == 0xfe && (address[1] & 0xc0) == 0x80) || memcmp(address, amazon, sizeof(amazon)) == 0);
+}
+
 bool http_host_is_loopback(const char *host)
 {
 	size_t len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");

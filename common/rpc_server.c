@@ -1,10 +1,10 @@
 #include "common/rpc_server.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/rpc_job.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@
 #define OPEN_ON_LOOP_MAX (64 * KIB) /* larger frames take too long to open between two others */
 #define RETRY_FULL_MS 250
 #define RETRY_DRAIN_MS 1000
-#define LEAVE_MS 200 /* for the last reply to leave before anybody closes the socket under it */
+#define LEAVE_MS 200 /* for a reply to leave before anybody closes the socket under it */
 
 static struct metric busy_now = METRIC_GAUGE("stowage_rpc_busy", "Requests running or waiting for a thread.");
 static struct metric unsent = METRIC_COUNTER("stowage_rpc_unsent_total", "Replies that the socket did not take.");
@@ -26,17 +26,16 @@ struct rpc_server {
 	struct rpc_server_options options;
 	struct rpc_desk desk;
 	uv_loop_t *loop;
-	uv_async_t finished_wake;
+	uv_async_t idle_wake;
 	uv_timer_t leave;
 	int open_handles;
 	struct transport_listener *listener;
 	struct rpc_workers *workers;
-	size_t busy; /* given to the workers and not seen again yet */
+	atomic_size_t busy;         /* given to the workers and not answered yet */
+	_Atomic int64_t replied_ms; /* clock_monotonic_ms() */
 	atomic_bool draining;
 	void (*drained)(void *arg);
 	void *drained_arg;
-	pthread_mutex_t lock; /* guards finished */
-	struct rpc_work_list finished;
 };
 
 /* Sending ---------------------------------------------------------------------------------------------------------- */
@@ -55,6 +54,7 @@ static void send_reply(struct rpc_server *s, struct rpc_job *job)
 		}
 		if (!transport_answer(s->listener, &job->routes.route[i], last ? &job->reply : &copy))
 			metric_add(&unsent, 1);
+		atomic_store(&s->replied_ms, clock_monotonic_ms());
 	}
 }
 
@@ -68,38 +68,15 @@ static void on_left(uv_timer_t *timer)
 
 static void look_whether_drained(struct rpc_server *s)
 {
-	if (atomic_load(&s->draining) && s->busy == 0 && !uv_is_active((uv_handle_t *)&s->leave))
-		uv_timer_start(&s->leave, on_left, LEAVE_MS, 0);
+	int64_t wait_ms = atomic_load(&s->replied_ms) + LEAVE_MS - clock_monotonic_ms();
+
+	if (atomic_load(&s->draining) && atomic_load(&s->busy) == 0 && !uv_is_active((uv_handle_t *)&s->leave))
+		uv_timer_start(&s->leave, on_left, (uint64_t)MAX(wait_ms, 0), 0);
 }
 
-static struct rpc_work_list take_finished(struct rpc_server *s)
+static void on_idle(uv_async_t *handle)
 {
-	struct rpc_work_list taken;
-
-	pthread_mutex_lock(&s->lock);
-	taken = s->finished;
-	s->finished = (struct rpc_work_list){0};
-	pthread_mutex_unlock(&s->lock);
-	return taken;
-}
-
-static void on_finished(uv_async_t *handle)
-{
-	struct rpc_server *s = handle->data;
-	struct rpc_work_list done = take_finished(s);
-	struct rpc_work *work;
-
-	if (!done.first)
-		return;
-	while ((work = rpc_work_take(&done))) {
-		struct rpc_job *job = (struct rpc_job *)work;
-
-		send_reply(s, job);
-		talloc_free(job);
-		s->busy--;
-	}
-	metric_set(&busy_now, (int64_t)s->busy);
-	look_whether_drained(s);
+	look_whether_drained(handle->data);
 }
 
 /* Working ---------------------------------------------------------------------------------------------------------- */
@@ -116,19 +93,25 @@ static void work(struct rpc_work *piece, void *arg)
 		else
 			rpc_job_run(&s->desk, job);
 	}
-	pthread_mutex_lock(&s->lock);
-	rpc_work_append(&s->finished, &job->work);
-	pthread_mutex_unlock(&s->lock);
-	uv_async_send(&s->finished_wake);
+	/* Not by way of the loop: it would be woken for each. */
+	send_reply(s, job);
+	talloc_free(job);
+	metric_add(&busy_now, -1);
+	if (atomic_fetch_sub(&s->busy, 1) == 1 && atomic_load(&s->draining))
+		uv_async_send(&s->idle_wake);
 }
 
 static bool hand_over(struct rpc_server *s, struct rpc_job *job)
 {
-	if (atomic_load(&s->draining) || !rpc_workers_push(s->workers, &job->work))
+	if (atomic_load(&s->draining))
 		return false;
-	s->busy++;
-	metric_set(&busy_now, (int64_t)s->busy);
-	return true;
+	atomic_fetch_add(&s->busy, 1);
+	metric_add(&busy_now, 1);
+	if (rpc_workers_push(s->workers, &job->work))
+		return true;
+	atomic_fetch_sub(&s->busy, 1);
+	metric_add(&busy_now, -1);
+	return false;
 }
 
 static void on_message(struct transport_message *m, const struct transport_route *route, void *arg)
@@ -215,12 +198,13 @@ enum err_code rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *o
 	TRY(check_options(options, e));
 	TRY(frame_ring_new(NULL, &options->secret, &ring, e));
 	s = talloc_zero(NULL, struct rpc_server);
-	ASSERT(s && pthread_mutex_init(&s->lock, NULL) == 0);
+	ASSERT(s);
 	copy_options(s, options);
 	open_desk(s, ring);
 	s->loop = loop;
-	ASSERT(uv_async_init(loop, &s->finished_wake, on_finished) == 0 && uv_timer_init(loop, &s->leave) == 0);
-	s->finished_wake.data = s;
+	s->replied_ms = clock_monotonic_ms() - LEAVE_MS; /* none yet */
+	ASSERT(uv_async_init(loop, &s->idle_wake, on_idle) == 0 && uv_timer_init(loop, &s->leave) == 0);
+	s->idle_wake.data = s;
 	s->leave.data = s;
 	s->open_handles = 2;
 	*out = s;
@@ -252,14 +236,13 @@ void rpc_server_drain(struct rpc_server *s, void (*drained)(void *arg), void *ar
 
 size_t rpc_server_busy(const struct rpc_server *s)
 {
-	return s->busy;
+	return atomic_load(&s->busy);
 }
 
 static void one_closed(struct rpc_server *s)
 {
 	if (--s->open_handles > 0)
 		return;
-	pthread_mutex_destroy(&s->lock);
 	talloc_free(s);
 }
 
@@ -283,18 +266,16 @@ static void free_jobs(struct rpc_work_list *list)
 
 void rpc_server_free(struct rpc_server *s)
 {
-	struct rpc_work_list left = {0}, done;
+	struct rpc_work_list left = {0};
 
 	if (!s)
 		return;
+	rpc_workers_stop(s->workers, &left); /* before the socket that they answer on is closed */
+	free_jobs(&left);
 	if (s->listener) {
 		s->open_handles++;
 		transport_listener_free(s->listener, on_listener_closed, s);
 	}
-	rpc_workers_stop(s->workers, &left);
-	free_jobs(&left);
-	done = take_finished(s);
-	free_jobs(&done);
-	uv_close((uv_handle_t *)&s->finished_wake, on_handle_closed);
+	uv_close((uv_handle_t *)&s->idle_wake, on_handle_closed);
 	uv_close((uv_handle_t *)&s->leave, on_handle_closed);
 }

@@ -10,8 +10,8 @@
  *
  * Who does what:
  *
- *  - The loop's thread takes frames from the sockets and sends replies. It never blocks: what takes long (opening large
- *    frames, handlers, sealing) is done by the workers.
+ *  - The loop's thread takes frames from the sockets. It never blocks: what takes long (opening large frames, handlers,
+ *    sealing) is done by the workers, who send the replies, too: the loop would have to be woken for each.
  *  - A worker thread runs options.dispatch for one request at a time. The handler may block; it gets a call context of
  *    its own and must not touch the loop. The thread's log context is that of the request.
  *

@@ -15,9 +15,9 @@
  *    assertion. Only who may write to the socket's file can connect: by the usual umask, the same user.
  *  - NN_LINGER does nothing: who closes waits first until what was sent had time to leave.
  *
- * The serving side belongs to a libuv loop and never blocks. The calling side blocks, with a limit. A socket is one
- * thread's at a time. Addresses are tcp://host:port (to listen, host may be a star for all), ipc:///path and
- * inproc://name.
+ * The serving side belongs to a libuv loop, but for its answers, and never blocks. The calling side blocks, with a
+ * limit. A socket is one thread's at a time. Addresses are tcp://host:port (to listen, host may be a star for all),
+ * ipc:///path and inproc://name.
  */
 #ifndef COMMON_TRANSPORT_H
 #define COMMON_TRANSPORT_H
@@ -63,7 +63,8 @@ enum err_code transport_listen(uv_loop_t *loop, const char *const *addresses, si
                                transport_received received, void *arg, struct transport_listener **out,
                                struct err *e) MUST_CHECK;
 
-/* Takes the message over; false: nanomsg refused it, and it is gone. True does not mean that it arrived. */
+/* Takes the message over; false: nanomsg refused it, and it is gone. True does not mean that it arrived. On any thread,
+ * until the listener is freed. */
 bool transport_answer(struct transport_listener *l, const struct transport_route *route, struct transport_message *m);
 
 /* Closes the socket at once; the memory goes in the loop's close callbacks, and closed(arg) (may be NULL) is the last

@@ -1,6 +1,7 @@
 #include "services/object-store-gateway/drivers/s3_sources.h"
 
 #include "common/clock.h"
+#include "services/object-store-gateway/drivers/s3_refusal.h"
 #include "services/object-store-gateway/drivers/s3_xml.h"
 
 #include <fcntl.h>
@@ -234,6 +235,9 @@ enum err_code s3_source_web_identity(TALLOC_CTX *ctx, const struct s3_source_con
 		                ? s3_xml_text(ctx, response.body.bytes, response.body.len, "ErrorResponse/Error/Code")
 		                : NULL;
 
+		/* It has one status for what passes and for what does not. */
+		if (why && (s3_refusal_of_code(why) == ERR_UNAVAILABLE || strcmp(why, "IDPCommunicationError") == 0))
+			return ERR(e, ERR_UNAVAILABLE, "the token service cannot say now who is %s: %s", role, why);
 		return ERR(e, ERR_UNAUTHENTICATED, "the token service refuses %s: %s", role,
 		           why ? why : "no reason given");
 	}

@@ -56,7 +56,8 @@ struct swift_request {
 enum err_code swift_send(struct swift *s, const struct swift_request *request, struct http_response *response,
                          struct err *e) MUST_CHECK;
 
-/* Repeats once on ERR_UNAVAILABLE and ERR_DEADLINE, with full jitter, as often as attempts and retry_budget allow. */
+/* Repeats once on ERR_UNAVAILABLE and ERR_DEADLINE, with full jitter, as often as attempts and retry_budget allow, and
+ * begins none when three times the timeout of one are over. */
 enum err_code swift_retry(struct swift *s, enum err_code (*once)(struct swift *s, void *arg, struct err *e), void *arg,
                           struct err *e) MUST_CHECK;
 

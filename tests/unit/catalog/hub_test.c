@@ -10,7 +10,7 @@ static void what_was_announced_before_the_wait_ends_it_at_once(void **state)
 
 	hub_announce(f->c.hub);
 	assert_true(hub_wait(f->c.hub, seen, start_ms + 5000));
-	assert_true(clock_monotonic_ms() - start_ms < 500);
+	assert_true(clock_monotonic_ms() - start_ms < 4000);
 }
 
 static void a_wait_ends_with_its_time_and_looks_again_now_and_then(void **state)
@@ -21,7 +21,7 @@ static void a_wait_ends_with_its_time_and_looks_again_now_and_then(void **state)
 	assert_false(hub_wait(f->c.hub, hub_seen(f->c.hub), start_ms + 50));
 	assert_true(clock_monotonic_ms() - start_ms >= 50);
 	assert_true(hub_wait(f->c.hub, hub_seen(f->c.hub), start_ms + 60000));
-	assert_true(clock_monotonic_ms() - start_ms < 5000);
+	assert_true(clock_monotonic_ms() - start_ms < 30000);
 }
 
 static void requests_that_wait_never_take_all_threads(void **state)
@@ -52,7 +52,7 @@ static void a_closed_hub_holds_nobody(void **state)
 
 	hub_close(hub);
 	assert_false(hub_wait(hub, hub_seen(hub), start_ms + 30000));
-	assert_true(clock_monotonic_ms() - start_ms < 500);
+	assert_true(clock_monotonic_ms() - start_ms < 4000);
 }
 
 struct listener {

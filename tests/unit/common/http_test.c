@@ -11,11 +11,11 @@
 
 #include <time.h>
 
-/* Quick limits, so that a stall is one after 300 ms. */
+/* Quick limits, so that a stall is one after a second. */
 static struct http_client *new_client(TALLOC_CTX *ctx, const char *ca_file, bool skip_verify)
 {
 	const struct http_client_options options = {
-	    .ca_file = ca_file, .skip_verify = skip_verify, .stall_ms = 300, .connect_ms = 2000};
+	    .ca_file = ca_file, .skip_verify = skip_verify, .stall_ms = 1000, .connect_ms = 2000};
 	struct http_client *c;
 	struct err e;
 
@@ -412,9 +412,62 @@ static void loopback_hosts_are_known(void **state)
 			fail_msg("%s", cases[i].host);
 }
 
+static void hosts_on_the_link_are_known(void **state)
+{
+	static const struct {
+		const char *host;
+		bool on_link;
+	} cases[] = {{"169.254.169.254", true},
+	             {"169.254.170.2:80", true},
+	             {"[fe80::1]:80", true},
+	             {"[febf::1]", true},
+	             {"[fd00:ec2::254]", true},
+	             {"169.255.1.1", false},
+	             {"170.254.1.1", false},
+	             {"169.254.1.1.x", false},
+	             {"[fec0::1]", false},
+	             {"[fd00:ec3::1]", false},
+	             {"[fe80::1", false},
+	             {"fe80::1", false},
+	             {"", false},
+	             {"[", false},
+	             {"169.254", false},
+	             {"[]", false},
+	             {"link-local.example", false}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (http_host_is_on_link(cases[i].host) != cases[i].on_link)
+			fail_msg("%s", cases[i].host);
+}
+
+/* Agents that give out keys listen at addresses of the link. A proxy would see the keys, and ask its own neighbours. */
+static void neighbours_on_the_link_are_not_asked_through_a_proxy(void **state)
+{
+	static const char *const urls[] = {"http://169.254.170.2:1/keys", "http://[fe80::1]:1/keys"};
+	const struct http_client_options options = {.connect_ms = 200};
+	SCRATCH_CTX(ctx);
+	struct http_client *c;
+	struct err e;
+
+	(void)state;
+	OK(http_client_new(ctx, &options, &c, &e));
+	double_script("{}");
+	setenv("http_proxy", double_url(ctx, DOUBLE_PLAIN, ""), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
+		CLEANUP(http_response_release) struct http_response response = {0};
+
+		(void)!get(c, urls[i], &response, &e); /* mostly there is nobody */
+	}
+	unsetenv("http_proxy");
+	assert_string_equal(double_log(ctx), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(hosts_on_the_link_are_known),
+	    cmocka_unit_test(neighbours_on_the_link_are_not_asked_through_a_proxy),
 	    cmocka_unit_test(a_body_within_its_limit_is_kept),
 	    cmocka_unit_test(a_body_over_its_limit_is_refused),
 	    cmocka_unit_test(a_complaint_is_cut_and_its_status_kept),

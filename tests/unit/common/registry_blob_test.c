@@ -37,7 +37,7 @@ static enum err_code see(void *arg, const void *bytes, size_t len, struct err *e
 static struct registry *new_registry(TALLOC_CTX *ctx)
 {
 	const struct registry_options options = {.retry = {.attempts = 4, .base_ms = 1, .cap_ms = 5, .budget_ms = 1000},
-	                                         .stall_ms = 400,
+	                                         .stall_ms = 1500,
 	                                         .connect_ms = 2000};
 	struct registry *r;
 	struct err e;

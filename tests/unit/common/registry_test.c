@@ -236,7 +236,7 @@ static void retry_after_is_honoured_up_to_the_budget(void **state)
 	double_script("{'/v2/app/manifests/1': [{'status': 429, 'headers': {'Retry-After': '600'}}]}");
 	assert_int_equal(resolve(ctx, "app:1", &image, &e), ERR_EXHAUSTED);
 	assert_int_equal(e.retry_ms, 600000);
-	assert_true(clock_monotonic_ms() - start < 1000);
+	assert_true(clock_monotonic_ms() - start < 30000);
 }
 
 static void an_unreachable_registry_is_named(void **state)

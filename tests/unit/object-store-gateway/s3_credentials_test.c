@@ -221,6 +221,13 @@ static void a_web_identity_is_exchanged_for_a_key(void **state)
 	double_script("{'pages': {'/sts': [{'status': 403, 'text': '<ErrorResponse><Error><Code>AccessDenied</Code>"
 	              "</Error></ErrorResponse>'}]}}");
 	expect_failure(ctx, ERR_UNAUTHENTICATED, "AccessDenied");
+	/* This service says 400 to what passes, too. */
+	double_script("{'pages': {'/sts': [{'status': 400, 'text': '<ErrorResponse><Error><Code>Throttling</Code>"
+	              "</Error></ErrorResponse>'}]}}");
+	expect_failure(ctx, ERR_UNAVAILABLE, "Throttling");
+	double_script("{'pages': {'/sts': [{'status': 400, 'text': '<ErrorResponse><Error><Code>IDPCommunicationError"
+	              "</Code></Error></ErrorResponse>'}]}}");
+	expect_failure(ctx, ERR_UNAVAILABLE, "IDPCommunicationError");
 	double_script("{'pages': {'/sts': [{'text': '<html>'}]}}");
 	expect_failure(ctx, ERR_UNAUTHENTICATED, "not understood");
 	double_script("{'pages': {'/sts': [{'status': 503}]}}");

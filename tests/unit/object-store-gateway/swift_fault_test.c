@@ -86,6 +86,21 @@ static void a_put_on_a_bad_day(void **state)
 	}
 }
 
+/* Whoever asked has gone by then, and a thread waits for nothing. */
+static void a_back_end_that_says_nothing_is_not_waited_for_five_times(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct driver_conn *conn = double_open_on(ctx, "{}", ", timeout: 400ms");
+	struct location at = double_location(1);
+	struct err e;
+
+	(void)state;
+	double_script("{'keep': true, 'rules': [{'method': 'PUT', 'delay': 1, 'times': 99}]}");
+	expect_error(driver_swift.put(conn, &at, "bytes", 5, &e), &e, ERR_DEADLINE, "deadline");
+	assert_in_range(count_of(double_log(ctx), "PUT /"), 1, 4);
+	driver_swift.close(conn);
+}
+
 static void a_get_on_a_bad_day(void **state)
 {
 	static const struct bad_day days[] = {
@@ -276,6 +291,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_put_on_a_bad_day),
+	    cmocka_unit_test(a_back_end_that_says_nothing_is_not_waited_for_five_times),
 	    cmocka_unit_test(a_get_on_a_bad_day),
 	    cmocka_unit_test(a_get_says_how_many_bytes_there_are_and_never_writes_beyond_the_room),
 	    cmocka_unit_test(a_ping_does_not_wait),
