@@ -1,11 +1,13 @@
 #include "common/codec.h"
 
 #include <isa-l/igzip_lib.h>
+#include <pthread.h>
 #include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #define ZSTD_WINDOW_LOG_MAX 27 /* 128 MiB */
+#define ZSTD_SMALL (64 * KIB)  /* a context for as much takes 650 KiB */
 
 /* What a stream may be at: nothing of it seen, within a gzip member or zstd frame, or after a complete one. */
 enum position { AT_START, AT_MIDDLE, AT_END };
@@ -187,6 +189,42 @@ enum err_code decoder_end(struct decoder *d, struct err *e)
 	return ERR(e, ERR_CORRUPT, "%s stream: ends in its middle", name);
 }
 
+static void free_context(void *context)
+{
+	ZSTD_freeCCtx(context);
+}
+
+static pthread_key_t context_key;
+
+static void make_context_key(void)
+{
+	ASSERT(pthread_key_create(&context_key, free_context) == 0);
+}
+
+/* Making a context takes longer than compressing a few KiB, so each thread keeps one for these. NULL: no memory. */
+static ZSTD_CCtx *context_of_thread(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	ZSTD_CCtx *context;
+
+	pthread_once(&once, make_context_key);
+	context = pthread_getspecific(context_key);
+	if (!context) {
+		context = ZSTD_createCCtx();
+		pthread_setspecific(context_key, context);
+	}
+	return context;
+}
+
+static size_t compress(void *into, size_t room, const void *bytes, size_t len, int level)
+{
+	ZSTD_CCtx *context = len <= ZSTD_SMALL ? context_of_thread() : NULL;
+
+	if (!context)
+		return ZSTD_compress(into, room, bytes, len, level);
+	return ZSTD_compressCCtx(context, into, room, bytes, len, level);
+}
+
 enum err_code zstd_compress_block(TALLOC_CTX *ctx, const void *bytes, size_t len, int level, void **out,
                                   size_t *out_len, struct err *e)
 {
@@ -202,7 +240,7 @@ enum err_code zstd_compress_block(TALLOC_CTX *ctx, const void *bytes, size_t len
 	if (!block)
 		return ERR(e, ERR_EXHAUSTED, "no memory to compress %zu bytes", len);
 	/* Room for less than the input: what does not get smaller is an error of its own kind, not a failure. */
-	made = ZSTD_compress(block, limit, bytes, len, level);
+	made = compress(block, limit, bytes, len, level);
 	if (ZSTD_isError(made) || made >= limit) {
 		talloc_free(block);
 		if (ZSTD_isError(made) && ZSTD_getErrorCode(made) != ZSTD_error_dstSize_tooSmall)

@@ -77,8 +77,8 @@ void db_cleanup(struct db **db); /* CLEANUP(db_cleanup) struct db *db = NULL; */
 	db_query_params((db), (ctx), (rows), (e), (sql), false, (const struct db_param[]){DB_NULL, ##__VA_ARGS__},     \
 	                ARRAY_SIZE(((const struct db_param[]){DB_NULL, ##__VA_ARGS__})) - 1)
 
-/* As db_query, results in binary: for bytea of size. Only db_bytes, db_digest, db_is_null, db_flag and, for integers,
- * db_number apply to the rows. */
+/* As db_query, results in binary: for bytea of size. Only db_bytes, db_digest, db_is_null, db_flag, for text db_text
+ * and for integers db_number apply to the rows. */
 #define db_query_binary(db, ctx, rows, e, sql, ...)                                                                    \
 	db_query_params((db), (ctx), (rows), (e), (sql), true, (const struct db_param[]){DB_NULL, ##__VA_ARGS__},      \
 	                ARRAY_SIZE(((const struct db_param[]){DB_NULL, ##__VA_ARGS__})) - 1)

@@ -91,6 +91,9 @@ enum err_code chunk_rewrite_spare(struct store *s, const struct chunk *old, cons
  * marks the row: a put of the content then replaces it. */
 enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *chunk, void **bytes,
                         struct err *e) MUST_CHECK;
+/* The same of bytes that somebody fetched already; *content lies in them, or on ctx. Any failure: ask chunk_get. */
+enum err_code chunk_open(struct store *s, TALLOC_CTX *ctx, const struct chunk *chunk, const void *stored,
+                         size_t stored_len, const void **content, struct err *e) MUST_CHECK;
 bool chunk_is_live(struct store *s, const struct chunk *chunk); /* true also when it cannot be found out */
 void chunk_note_damage(struct store *s, const struct chunk *chunk, const struct err *e);
 

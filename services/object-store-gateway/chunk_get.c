@@ -78,41 +78,72 @@ static enum err_code check_key(struct store *s, const struct chunk *c, struct er
 	return ERR_OK;
 }
 
-static enum err_code decrypt(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **stored, struct err *e)
+static enum err_code decrypt(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, const void *stored, void **plain,
+                             struct err *e)
 {
 	const struct chunk_binding binding = {s->name, c->cipher_key, &c->sha256, c->zstd};
-	void *plain = talloc_size(ctx, c->stored_size - AEAD_OVERHEAD);
 	enum err_code code;
 
-	ASSERT(plain);
-	code = chunk_unseal(s->keys, &binding, *stored, c->stored_size, plain, e);
-	talloc_free(*stored);
-	*stored = plain;
+	*plain = talloc_size(ctx, c->stored_size - AEAD_OVERHEAD);
+	ASSERT(*plain);
+	code = chunk_unseal(s->keys, &binding, stored, c->stored_size, *plain, e);
 	return code == ERR_CORRUPT ? damaged(s, c, "does not decrypt", e) : code;
+}
+
+static enum err_code decompress(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, const void *packed, size_t len,
+                                void **content, struct err *e)
+{
+	enum err_code code = zstd_decompress_block(ctx, packed, len, c->size, content, e);
+
+	return code == ERR_CORRUPT ? damaged(s, c, "does not decompress", e) : code;
+}
+
+/* *content is stored itself, or new on ctx. len: of the bytes before they were encrypted. */
+static enum err_code unpack(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, const void *stored, size_t len,
+                            const void **content, struct err *e)
+{
+	void *plain = NULL, *unpacked;
+	struct digest found;
+
+	*content = stored;
+	if (*c->cipher_key) {
+		TRY(decrypt(s, ctx, c, stored, &plain, e));
+		*content = plain;
+	}
+	if (c->zstd) {
+		TRY(decompress(s, ctx, c, *content, len, &unpacked, e));
+		talloc_free(plain);
+		*content = unpacked;
+	}
+	found = digest_of(*content, c->size);
+	return digest_equal(&found, &c->sha256) ? ERR_OK : damaged(s, c, "has another digest", e);
+}
+
+enum err_code chunk_open(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, const void *stored, size_t stored_len,
+                         const void **content, struct err *e)
+{
+	size_t len = 0;
+
+	TRY(check_sizes(s, c, &len, e));
+	TRY(check_key(s, c, e));
+	metric_add(&gets_total, 1);
+	if (stored_len != c->stored_size)
+		return damaged(s, c, "has another length", e);
+	return unpack(s, ctx, c, stored, len, content, e);
 }
 
 enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
 {
-	void *stored = NULL, *content;
-	struct digest found;
+	const void *content;
+	void *stored = NULL;
 	size_t len = 0;
 
 	TRY(check_sizes(s, c, &len, e));
 	TRY(check_key(s, c, e));
 	TRY(fetch(s, ctx, c, &stored, e));
-	if (*c->cipher_key)
-		TRY(decrypt(s, ctx, c, &stored, e));
-	content = stored;
-	if (c->zstd) {
-		enum err_code code = zstd_decompress_block(ctx, stored, len, c->size, &content, e);
-
+	TRY(unpack(s, ctx, c, stored, len, &content, e));
+	*bytes = (void *)(uintptr_t)content; /* of ctx, and nobody else's */
+	if (content != stored)
 		talloc_free(stored);
-		if (code != ERR_OK)
-			return code == ERR_CORRUPT ? damaged(s, c, "does not decompress", e) : code;
-	}
-	found = digest_of(content, c->size);
-	if (!digest_equal(&found, &c->sha256))
-		return damaged(s, c, "has another digest", e);
-	*bytes = content;
 	return ERR_OK;
 }

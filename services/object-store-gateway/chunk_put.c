@@ -2,31 +2,17 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/metrics.h"
-#include "services/object-store-gateway/chunk.h"
 #include "services/object-store-gateway/chunk_cipher.h"
+#include "services/object-store-gateway/chunk_write.h"
 
 #include <string.h>
 
-#define LOOK_FIRST (64 * KIB) /* from this on, bytes are not sent to the database before it was asked */
 #define TRIES 5
 
 static struct metric puts_total = METRIC_COUNTER("stowage_chunk_puts_total", "Chunks written to a back end.");
 static struct metric mended_total =
     METRIC_COUNTER("stowage_chunk_mended_total", "Damaged chunks that a good copy took the place of.");
 static struct metric known_total = METRIC_COUNTER("stowage_chunk_known_total", "Puts of chunks that were there.");
-
-struct chunk_write {
-	struct store *store;
-	struct backend *to;
-	struct digest sha256;
-	size_t len;         /* of the content */
-	const void *stored; /* what goes to the back end */
-	size_t stored_len;
-	bool zstd;
-	const char *cipher_key; /* ID of the key that stored is encrypted with; NULL: it is not */
-	bool known;             /* result: it was there */
-	int64_t damaged;        /* result: the number of a live row whose bytes are of no use; 0: none */
-};
 
 static enum err_code compress(struct chunk_write *w, const void *bytes, struct err *e)
 {
@@ -154,7 +140,7 @@ enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *
 {
 	*number = 0;
 	for (int i = 0; i < TRIES; i++) {
-		if (i > 0 || w->len >= LOOK_FIRST) {
+		if (i > 0 || w->len >= CHUNK_LOOK_FIRST) {
 			TRY(touch(db, w, e));
 			if (w->known)
 				return ERR_OK;

@@ -52,6 +52,13 @@ struct compaction {
 	bool waiting;                 /* for somebody who uses it: a pause is in place */
 };
 
+/* What a statement of the caller's needs to write or read a small chunk along with rows of its own. */
+struct driver_parts {
+	size_t most;        /* bytes of a chunk for which the parts are good */
+	char insert[160];   /* a member of a WITH list that has place (number, sha256, bytes), with a row at most */
+	const char *select; /* a scalar: the bytes of chunk number c.id; NULL if it is not there */
+};
+
 struct driver {
 	const char *name; /* as in storage_driver.name */
 
@@ -97,6 +104,11 @@ struct driver {
 	 * that row and bytes appear together and no intent has to be recorded before. */
 	enum err_code (*put_within)(struct driver_conn *conn, struct db *db, const struct location *at,
 	                            const void *bytes, size_t len, struct err *e);
+
+	/* Optional, beside put_within: the parts of a statement that do the same as put_within and get for small
+	 * chunks. The insert is good for a moment; db NULL: only select is wanted. Where a statement fails put_within
+	 * is asked, and get where it finds nothing. */
+	enum err_code (*parts)(struct driver_conn *conn, struct db *db, struct driver_parts *parts, struct err *e);
 
 	/* Optional, of drivers whose removals leave gaps: gives the gaps back to the system while everything else goes
 	 * on. Each step stands alone; whatever ends it, the next call goes on from there. An error: of what could not

@@ -31,6 +31,9 @@ struct object {
 	const char *metadata; /* JSON object of texts */
 	struct chunk *chunks; /* in order; those that were asked for */
 	size_t chunk_count;
+	const void
+	    *stored; /* of the only chunk in chunks, as its back end has it; NULL: was not fetched with the rows */
+	size_t stored_len;
 };
 
 struct object_content {
@@ -71,7 +74,8 @@ enum err_code object_find(struct store *s, TALLOC_CTX *ctx, const struct object_
 #define OBJECT_ALL_CHUNKS INT32_MAX
 
 /* length bytes (1 to CHUNK_MAX) from offset on, fewer only at the end; every chunk touched is read whole and checked.
- * ERR_CORRUPT names object and chunk. */
+ * ERR_CORRUPT names object and chunk. Where driver and size allow, rows and bytes come by one statement. *bytes hang on
+ * ctx, directly or not. */
 enum err_code object_read(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, int64_t offset,
                           int64_t length, struct object *object, void **bytes, size_t *len, struct err *e) MUST_CHECK;
 

@@ -3,9 +3,13 @@
 #include "services/object-store-gateway/prefix.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TRIES 5
+
+#define COLUMN_CHUNK 5
+#define COLUMN_BYTES (COLUMN_CHUNK + 7)
 
 static struct object object_from_row(TALLOC_CTX *ctx, const struct db_rows *rows)
 {
@@ -19,9 +23,15 @@ static struct object object_from_row(TALLOC_CTX *ctx, const struct db_rows *rows
 	};
 
 	ASSERT(o.chunks);
-	for (size_t i = 0; i < db_count(rows) && !db_is_null(rows, i, 5); i++)
-		o.chunks[o.chunk_count++] = chunk_from_row(rows, i, 5);
+	for (size_t i = 0; i < db_count(rows) && !db_is_null(rows, i, COLUMN_CHUNK); i++)
+		o.chunks[o.chunk_count++] = chunk_from_row(rows, i, COLUMN_CHUNK);
 	return o;
+}
+
+static enum err_code not_there(const struct store *s, const struct object_path *path, struct err *e)
+{
+	return ERR(e, ERR_NOT_FOUND, "%s has no object %s/%s of account %s", s->name, path->bucket, path->key,
+	           path->account);
 }
 
 enum err_code object_find(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, int64_t first, int64_t last,
@@ -42,9 +52,37 @@ enum err_code object_find(struct store *s, TALLOC_CTX *ctx, const struct object_
 	             DB_TEXT(s->name), DB_TEXT(path->account), DB_TEXT(path->bucket), DB_TEXT(path->key),
 	             DB_NUMBER(first), DB_NUMBER(last)));
 	if (!db_count(rows))
-		return ERR(e, ERR_NOT_FOUND, "%s has no object %s/%s of account %s", s->name, path->bucket, path->key,
-		           path->account);
+		return not_there(s, path, e);
 	*out = object_from_row(ctx, rows);
+	return ERR_OK;
+}
+
+/* The columns as object_find has them, and the bytes of one chunk, if the driver can say how, and they are few. */
+#define FOUND                                                                                                          \
+	"SELECT o.id, o.size, o.sha256, (extract(epoch FROM o.created_at) * 1000)::bigint, o.metadata, " CHUNK_COLUMNS \
+	", CASE WHEN c.backend = $6::bigint AND c.stored_size <= $7::bigint THEN "
+#define FOUND_WHERE                                                                                                    \
+	" END FROM objects.object o"                                                                                   \
+	" LEFT JOIN objects.object_chunk oc ON oc.object = o.id AND oc.seq = $5::bigint"                               \
+	" LEFT JOIN objects.chunk c ON c.id = oc.chunk"                                                                \
+	" WHERE o.store = $1 AND o.account = $2 AND o.bucket = $3 AND o.key = $4"
+
+static enum err_code find_with_bytes(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, int64_t seq,
+                                     const struct driver_parts *parts, struct object *out, struct err *e)
+{
+	CLEANUP(db_cleanup) struct db *db = NULL;
+	struct db_rows *rows;
+	char sql[1024]; /* one text for each driver */
+
+	ASSERT(snprintf(sql, sizeof(sql), "%s%s%s", FOUND, parts->select, FOUND_WHERE) < (int)sizeof(sql));
+	TRY(object_path_check(path, e));
+	TRY(db_acquire(s->db, DB_WAIT_MS, &db, e));
+	TRY(db_query_binary(db, ctx, &rows, e, sql, DB_TEXT(s->name), DB_TEXT(path->account), DB_TEXT(path->bucket),
+	                    DB_TEXT(path->key), DB_NUMBER(seq), DB_NUMBER(s->current->id), DB_NUMBER(parts->most)));
+	if (!db_count(rows))
+		return not_there(s, path, e);
+	*out = object_from_row(ctx, rows);
+	out->stored = db_bytes(rows, 0, COLUMN_BYTES, &out->stored_len);
 	return ERR_OK;
 }
 
@@ -67,6 +105,19 @@ static enum err_code get_named_chunk(struct store *s, TALLOC_CTX *ctx, const str
 	return chunk_heal(s, ctx, &kept, bytes, &healed, &no_copy) == ERR_OK ? ERR_OK : ERR_CORRUPT;
 }
 
+/* The content of chunk i of those in o. */
+static enum err_code get_part(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, const struct object *o,
+                              size_t i, const void **content, struct err *e)
+{
+	void *bytes;
+
+	if (o->stored && chunk_open(s, ctx, &o->chunks[i], o->stored, o->stored_len, content, NULL) == ERR_OK)
+		return ERR_OK;
+	TRY(get_named_chunk(s, ctx, path, &o->chunks[i], &bytes, e));
+	*content = bytes;
+	return ERR_OK;
+}
+
 /* The bytes offset..end of an object whose chunks, as far as they are in o, begin at byte `at`. */
 static enum err_code join_parts(struct store *s, const struct object_path *path, const struct object *o, int64_t at,
                                 int64_t offset, int64_t end, char *into, struct err *e)
@@ -75,9 +126,9 @@ static enum err_code join_parts(struct store *s, const struct object_path *path,
 		SCRATCH_CTX(ctx);
 		int64_t next = at + (int64_t)o->chunks[i].size;
 		int64_t from = MAX(offset, at), to = MIN(end, next);
-		void *content;
+		const void *content;
 
-		TRY(get_named_chunk(s, ctx, path, &o->chunks[i], &content, e));
+		TRY(get_part(s, ctx, path, o, i, &content, e));
 		if (to > from)
 			memcpy(into + (from - offset), (const char *)content + (from - at), (size_t)(to - from));
 		at = next;
@@ -88,17 +139,34 @@ static enum err_code join_parts(struct store *s, const struct object_path *path,
 	return ERR_OK;
 }
 
+/* The rows of the object and of its chunks first to last; of one chunk the bytes, too, where they come along. */
+static enum err_code find_parts(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, int64_t first,
+                                int64_t last, struct object *object, struct err *e)
+{
+	const struct backend *b = s->current;
+	struct driver_parts parts;
+
+	if (first != last || !b->driver->parts)
+		return object_find(s, ctx, path, first, last, object, e);
+	TRY(b->driver->parts(b->conn, NULL, &parts, e));
+	return find_with_bytes(s, ctx, path, first, &parts, object, e);
+}
+
 static enum err_code read_once(struct store *s, TALLOC_CTX *ctx, const struct object_path *path, int64_t offset,
                                int64_t length, struct object *object, void **bytes, size_t *len, struct err *e)
 {
 	int64_t first = offset / (int64_t)CHUNK_MAX, last = (offset + length - 1) / (int64_t)CHUNK_MAX, end;
+	const void *content;
 
-	TRY(object_find(s, ctx, path, first, last, object, e));
+	TRY(find_parts(s, ctx, path, first, last, object, e));
 	end = MIN(offset + length, object->size);
 	*len = end > offset ? (size_t)(end - offset) : 0;
 	/* The usual case, one whole chunk, is not copied. */
-	if (object->chunk_count == 1 && *len == object->chunks[0].size && offset == first * (int64_t)CHUNK_MAX)
-		return get_named_chunk(s, ctx, path, &object->chunks[0], bytes, e);
+	if (object->chunk_count == 1 && *len == object->chunks[0].size && offset == first * (int64_t)CHUNK_MAX) {
+		TRY(get_part(s, ctx, path, object, 0, &content, e));
+		*bytes = (void *)(uintptr_t)content; /* of ctx, and nobody else's */
+		return ERR_OK;
+	}
 	*bytes = talloc_size(ctx, MAX(*len, (size_t)1));
 	ASSERT(*bytes);
 	if (!*len)

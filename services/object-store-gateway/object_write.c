@@ -1,5 +1,5 @@
 #include "common/fault.h"
-#include "services/object-store-gateway/object.h"
+#include "services/object-store-gateway/object_at_once.h"
 #include "services/object-store-gateway/prefix.h"
 #include "services/object-store-gateway/quota.h"
 #include "services/object-store-gateway/sql_array.h"
@@ -275,13 +275,30 @@ enum err_code object_commit(struct store *s, const struct object_path *path, con
 	return ERR_OK;
 }
 
+/* By one statement, or else by a transaction; what the one wrote, the other finds there. */
+static enum err_code run_put(struct commit *c, struct err *e)
+{
+	bool put, known;
+
+	c->replaced = false;
+	FAULT_POINT("commit-before");
+	TRY(object_put_at_once(c->store, c->path, c->content, c->write, &put, e));
+	known = c->write->known;
+	if (!put) {
+		TRY(db_transaction(c->store->db, commit_body, c, e));
+		c->write->known &= known;
+	}
+	FAULT_POINT("commit-after");
+	return ERR_OK;
+}
+
 static enum err_code put_together(struct commit *c, const void *bytes, size_t *stored_bytes, struct err *e)
 {
 	SCRATCH_CTX(ctx);
 	enum err_code code;
 
 	TRY(chunk_write_new(c->store, ctx, &c->content->sha256, bytes, (size_t)c->content->size, &c->write, e));
-	code = run_commit(c, e);
+	code = run_put(c, e);
 	if (code == ERR_CORRUPT) { /* the content is there, and damaged */
 		TRY(chunk_put(c->store, &c->content->sha256, bytes, (size_t)c->content->size, stored_bytes, e));
 		code = run_commit(c, e);

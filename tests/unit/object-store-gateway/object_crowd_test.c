@@ -149,11 +149,72 @@ static void test_the_same_commit_from_everybody_needs_no_deadlock_to_be_resolved
 	assert_int_equal(fixture_number(f, "SELECT count(*) FROM objects.object_chunk"), 1);
 }
 
+/* Names that nobody had, for content that others have, or had until a moment ago. */
+static enum err_code come_and_go(struct fixture *f, const char *key, const char *text, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct object_path path = at(key);
+	bool replaced, existed;
+	void *bytes;
+	size_t len;
+
+	TRY(put(f, key, text, strlen(text), &replaced, e));
+	TRY(get(f, key, 0, 4096, ctx, &bytes, &len, e));
+	if (replaced || len != strlen(text) || memcmp(bytes, text, len) != 0)
+		return ERR(e, ERR_CORRUPT, "%s is not what was put", key);
+	return object_delete(&f->store, &path, &existed, e);
+}
+
+static void *come_and_go_on(void *arg)
+{
+	struct actor *a = arg;
+
+	for (unsigned i = 0; i < 80; i++) {
+		char key[32];
+		struct err e;
+
+		snprintf(key, sizeof(key), "%u/%u", a->number, i);
+		if (come_and_go(a->f, key, versions[i % ARRAY_SIZE(versions)], &e) != ERR_OK)
+			note(a, &e);
+	}
+	return NULL;
+}
+
+static void test_new_names_for_shared_content_are_safe_from_the_sweep(void **state)
+{
+	enum { WRITERS = 5, SWEEPS = 2 };
+	struct fixture *f = need(state);
+	struct actor actors[WRITERS + SWEEPS];
+	atomic_bool over = false;
+	bool all_have_rows;
+
+	for (unsigned i = 0; i < WRITERS + SWEEPS; i++) {
+		actors[i] = (struct actor){.f = f, .number = i, .over = &over};
+		assert_int_equal(
+		    pthread_create(&actors[i].thread, NULL, i < WRITERS ? come_and_go_on : sweep_on, &actors[i]), 0);
+	}
+	for (unsigned i = 0; i < WRITERS; i++)
+		pthread_join(actors[i].thread, NULL);
+	atomic_store(&over, true);
+	for (unsigned i = WRITERS; i < WRITERS + SWEEPS; i++)
+		pthread_join(actors[i].thread, NULL);
+	for (unsigned i = 0; i < WRITERS + SWEEPS; i++)
+		if (actors[i].failures)
+			fail_msg("actor %u failed %d times, last: %s", i, actors[i].failures, actors[i].why);
+	sweep(f);
+	assert_int_equal(fixture_held(f, &all_have_rows), 0);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM objects.chunk"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    BOTH(test_replacing_reading_and_sweeping_at_once_never_shows_damage),
+	    AT_ONCE(test_replacing_reading_and_sweeping_at_once_never_shows_damage),
 	    WITHIN(test_the_same_commit_from_everybody_needs_no_deadlock_to_be_resolved),
+	    AT_ONCE(test_the_same_commit_from_everybody_needs_no_deadlock_to_be_resolved),
+	    WITHIN(test_new_names_for_shared_content_are_safe_from_the_sweep),
+	    AT_ONCE(test_new_names_for_shared_content_are_safe_from_the_sweep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,13 @@ static inline int set_up(void **state)
 	return 0;
 }
 
+/* The same with small objects written by one statement, and without faults. */
+static inline int set_up_at_once(void **state)
+{
+	*state = fixture_new(BACKEND_DB);
+	return 0;
+}
+
 /* The same with chunks written in steps. */
 static inline int set_up_in_steps(void **state)
 {
@@ -159,6 +166,11 @@ static inline int64_t sweep(struct fixture *f)
 	WITHIN(test),                                                                                                  \
 	{                                                                                                              \
 #test " in steps", test, set_up_in_steps, tear_down, NULL                                              \
+	}
+
+#define AT_ONCE(test)                                                                                                  \
+	{                                                                                                              \
+#test " at once", test, set_up_at_once, tear_down, NULL                                                \
 	}
 
 #endif
