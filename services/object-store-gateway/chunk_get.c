@@ -132,18 +132,28 @@ enum err_code chunk_open(struct store *s, TALLOC_CTX *ctx, const struct chunk *c
 	return unpack(s, ctx, c, stored, len, content, e);
 }
 
-enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
+static enum err_code read_once(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, size_t len, void **bytes,
+                               struct err *e)
 {
 	const void *content;
 	void *stored = NULL;
-	size_t len = 0;
 
-	TRY(check_sizes(s, c, &len, e));
-	TRY(check_key(s, c, e));
 	TRY(fetch(s, ctx, c, &stored, e));
 	TRY(unpack(s, ctx, c, stored, len, &content, e));
 	*bytes = (void *)(uintptr_t)content; /* of ctx, and nobody else's */
 	if (content != stored)
 		talloc_free(stored);
 	return ERR_OK;
+}
+
+/* What was damaged on its way comes whole the second time. */
+enum err_code chunk_get(struct store *s, TALLOC_CTX *ctx, const struct chunk *c, void **bytes, struct err *e)
+{
+	enum err_code code;
+	size_t len = 0;
+
+	TRY(check_sizes(s, c, &len, e));
+	TRY(check_key(s, c, e));
+	code = read_once(s, ctx, c, len, bytes, e);
+	return code == ERR_CORRUPT ? read_once(s, ctx, c, len, bytes, e) : code;
 }

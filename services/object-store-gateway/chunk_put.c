@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define TRIES 5
+#define LOOKS 3 /* at a row that somebody else may just be replacing */
 
 static struct metric puts_total = METRIC_COUNTER("stowage_chunk_puts_total", "Chunks written to a back end.");
 static struct metric mended_total =
@@ -304,21 +305,34 @@ static enum err_code replace_body(struct db *db, void *arg, struct err *e)
 	                DB_FLAG(db_flag(rows, 0, 0)));
 }
 
+/* A row that was waited for may have been replaced by another with its content, which only the next statement sees. */
+static enum err_code hold_live(struct db *db, const struct replacement *r, bool *there, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct db_rows *rows;
+
+	*there = false;
+	for (int i = 0; i < LOOKS && !*there; i++) {
+		TRY(db_query(db, ctx, &rows, e,
+		             "SELECT id FROM objects.chunk WHERE store = $1 AND sha256 = $2 AND state = 'live'"
+		             " FOR NO KEY UPDATE",
+		             DB_TEXT(r->store->name), DB_DIGEST(r->sha256)));
+		*there = db_count(rows) > 0;
+	}
+	return ERR_OK;
+}
+
 /* The live row is held, too: a sweep that takes the content takes the spare copies that it finds then, and must not
  * miss the one that is made here. */
 static enum err_code replace_spare_body(struct db *db, void *arg, struct err *e)
 {
-	SCRATCH_CTX(ctx);
 	struct replacement *r = arg;
 	struct chunk_moved moved = {0};
-	struct db_rows *rows;
+	bool there;
 
 	r->done = r->lost = false;
-	TRY(db_query(db, ctx, &rows, e,
-	             "SELECT id FROM objects.chunk WHERE store = $1 AND sha256 = $2 AND state = 'live'"
-	             " FOR NO KEY UPDATE",
-	             DB_TEXT(r->store->name), DB_DIGEST(r->sha256)));
-	if (db_count(rows))
+	TRY(hold_live(db, r, &there, e));
+	if (there)
 		TRY(chunk_set_state(db, &r->old, 1, CHUNK_SPARE, CHUNK_DELETING, &moved, e));
 	if (!moved.rows)
 		return chunk_set_state(db, &r->fresh, 1, CHUNK_WRITING, CHUNK_DELETING, &moved, e);

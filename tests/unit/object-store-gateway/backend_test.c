@@ -417,7 +417,7 @@ static void a_put_replaces_a_damaged_chunk(void **state)
 			skip();
 		must_put(f, "precious", 8);
 		chunk = must_find(f, ctx, "precious", 8);
-		spoil(f, FAULT_GET_FLIPS, 1);
+		spoil(f, FAULT_GET_FLIPS, EACH_READ);
 		assert_int_equal(get(f, "precious", 8, &e), ERR_CORRUPT);
 		chunk_note_damage(&f->store, &chunk, &e);
 		/* Whoever has the content is asked for it. */

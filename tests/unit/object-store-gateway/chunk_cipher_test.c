@@ -192,7 +192,7 @@ static void spoiled_on_the_way(struct fixture *f)
 	use_keys(f, K1);
 	must_put(f, "content", 7);
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
-		spoil(f, faults[i], 1);
+		spoil(f, faults[i], EACH_READ);
 		assert_int_equal(get(f, "content", 7, &e), ERR_CORRUPT);
 		must_get(f, "content", 7);
 	}

@@ -214,7 +214,7 @@ static void a_chunk_that_reads_well_again_is_not_marked_any_more(void **state)
 
 	(void)state;
 	must_put(&f->store, "doc", text);
-	atomic_store(&f->faults.left[FAULT_GET_FLIPS], 1);
+	atomic_store(&f->faults.left[FAULT_GET_FLIPS], EACH_READ);
 	assert_int_equal(check(&f->store, "live", true, &why), CHUNK_DAMAGED);
 	assert_int_equal(why.code, ERR_CORRUPT);
 	assert_int_equal(count_marked(f), 1);

@@ -46,6 +46,8 @@ static const struct {
     [BACKEND_FAULTY_WITHIN] = {"faulty db within", &driver_db, &driver_faulty_within},
 };
 
+#define EACH_READ 2 /* gets: what seems to be damaged is read once more */
+
 struct fixture {
 	struct db_pool *pool;
 	struct faults faults;

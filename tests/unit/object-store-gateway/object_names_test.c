@@ -194,7 +194,7 @@ static void test_a_copy_moves_what_is_missing_and_goes_on_after_a_failure(void *
 
 	first = digest_of(bytes, CHUNK_MAX);
 	assert_int_equal(chunk_put(&f->archive, &first, bytes, CHUNK_MAX, &stored, &e), ERR_OK);
-	atomic_store(&f->faults.left[FAULT_GET_FLIPS], 1);
+	atomic_store(&f->faults.left[FAULT_GET_FLIPS], EACH_READ);
 	assert_int_equal(object_copy(&call, &f->store, &path, &f->archive, &path, &object, &moved, &e), ERR_CORRUPT);
 	assert_non_null(strstr(e.text, "docs/large"));
 	assert_int_equal(object_copy(&call, &f->store, &path, &f->archive, &path, &object, &moved, &e), ERR_OK);

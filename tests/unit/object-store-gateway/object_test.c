@@ -192,7 +192,7 @@ static void test_damage_names_object_and_chunk_and_gives_no_byte(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		struct err e = {0};
 
-		atomic_store(&f->faults.left[lies[i]], 2);
+		atomic_store(&f->faults.left[lies[i]], 2 * EACH_READ);
 		assert_int_equal(get(f, "k", 0, 1, ctx, &bytes, &len, &e), ERR_CORRUPT);
 		assert_non_null(strstr(e.text, "docs/k"));
 		assert_non_null(strstr(e.text, "object_store"));

@@ -214,7 +214,7 @@ static void a_bad_read_that_passes_is_no_failure(void **state)
 	(void)state;
 	must_put(f, "content", 7);
 	use_keys(f, K1);
-	spoil(f, FAULT_GET_FLIPS, 1);
+	spoil(f, FAULT_GET_FLIPS, EACH_READ);
 	r = rekey(f, ctx, 0);
 	assert_int_equal(r.failed, 0);
 	assert_int_equal(r.rewritten, 1);

@@ -53,7 +53,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KNOWN_HEADERS = {
     "host", "user-agent", "accept", "content-length", "content-type", "x-auth-token", "x-auth-user", "x-auth-key", "etag",
-    "if-none-match", "range", "x-newest",
+    "if-none-match", "range", "x-newest", "x-delete-after",
 }  # fmt: skip
 DEFAULTS = {"life": 86400, "epoch": None, "bulk": True, "limit": 10000, "regions": ["north"], "conditional": True,
             "ranges": True, "storage": None}  # fmt: skip

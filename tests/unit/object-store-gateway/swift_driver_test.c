@@ -21,11 +21,11 @@ static void the_probe_tries_all_that_matters_and_leaves_nothing(void **state)
 	    "GET /auth/v1.0|x-auth-key: testing|x-auth-user: test:tester|",
 	    "HEAD " ACCOUNT "/box|x-auth-token: 1|",
 	    "PUT " ACCOUNT "/box/a%20key/probe/HEX|content-type: application/octet-stream|etag: HEX|if-none-match: *"
-	    "|x-auth-token: 1|<64 bytes>",
+	    "|x-auth-token: 1|x-delete-after: 3600|<64 bytes>",
 	    "GET " ACCOUNT "/box/a%20key/probe/HEX|x-auth-token: 1|x-newest: true|",
 	    "GET " ACCOUNT "/box/a%20key/probe/HEX|range: bytes=7-20|x-auth-token: 1|x-newest: true|",
 	    "PUT " ACCOUNT "/box/a%20key/probe/HEX|content-type: application/octet-stream|etag: HEX|if-none-match: *"
-	    "|x-auth-token: 1|<64 bytes>",
+	    "|x-auth-token: 1|x-delete-after: 3600|<64 bytes>",
 	    "DELETE " ACCOUNT "/box/a%20key/probe/HEX|x-auth-token: 1|",
 	    "GET /info|",
 	};

@@ -149,7 +149,7 @@ static void a_damaged_chunk_stays_and_is_named(void **state)
 	size_t failed;
 
 	(void)state;
-	spoil(c.f, FAULT_GET_FLIPS, 1);
+	spoil(c.f, FAULT_GET_FLIPS, EACH_READ);
 	run_pass(&c, &t, &moved, &failed);
 	assert_int_equal(moved, CHUNKS - 1);
 	assert_int_equal(failed, 1);

@@ -157,7 +157,7 @@ static void a_mark_goes_when_the_chunk_reads_well(void **state)
 
 	(void)state;
 	put_many(&f->store, 3);
-	atomic_store(&f->faults.left[FAULT_GET_SHORT], 1);
+	atomic_store(&f->faults.left[FAULT_GET_SHORT], EACH_READ);
 	assert_int_equal(verify(&g, ctx, (struct store_verify_request){.store = "object_store"}, 60000).damaged, 1);
 	assert_int_equal(count_marked(f), 1);
 	assert_int_equal(verify(&g, ctx, (struct store_verify_request){.store = "object_store"}, 60000).damaged, 0);
