@@ -62,8 +62,8 @@ static enum err_code find_container(struct swift *s, void *arg, struct err *e)
 static enum err_code put_probe(struct swift *s, struct probe *p, struct http_response *response, struct err *e)
 {
 	SCRATCH_CTX(ctx);
-	const char *const headers[] = {"Content-Type: application/octet-stream", "If-None-Match: *", "X-Delete-After: 3600",
-	                               talloc_asprintf(ctx, "ETag: %s", p->etag.text), NULL};
+	const char *const headers[] = {"Content-Type: application/octet-stream", "If-None-Match: *",
+	                               "X-Delete-After: 3600", talloc_asprintf(ctx, "ETag: %s", p->etag.text), NULL};
 
 	p->put = true;
 	return swift_send(
