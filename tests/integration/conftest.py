@@ -3,7 +3,7 @@
     registry            a docker-registry, one for all tests: give each test repositories of its own
     new_registry        makes another: new_registry(auth="basic"), closed with the test
     fake_registry       one that serves what no real registry would
-    stowage             an installation with two workers, one for all tests of a module
+    stowage             an installation with two workers, or as the module's INSTALLATION says, one for all its tests
     new_stowage         makes another: new_stowage(workers=1, config={...}), closed with the test
     new_catalog         makes a catalog whose workers are played by the test: new_catalog(replicas=1, lease="2s")
     postgres            a private PostgreSQL with an empty database
@@ -103,8 +103,8 @@ def _close(installation):
 
 
 @pytest.fixture(scope="module")
-def stowage():
-    installation = Installation(workers=2)
+def stowage(request):
+    installation = Installation(**{"workers": 2, **getattr(request.module, "INSTALLATION", {})})
     _installations.append(installation)
     yield installation
     _close(installation)

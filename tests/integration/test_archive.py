@@ -10,7 +10,8 @@ import pytest
 from support.base import BIN, wait_until
 from tiny import File, dist_info, dpkg, image, layer, npm, os_release
 
-CONFIG = {"archive_manager": {"lease": "1s"}}
+# The archive-manager gives an image up soon after its death.
+INSTALLATION = {"workers": 1, "config": {"archive_manager": {"lease": "1s"}}}
 BASE = {**os_release("debian", "12"), **dpkg([("libc6", "2.36-9"), ("bash", "5.2.15-2")])}
 
 # Where the archive-manager is killed, and what it was asked for then.
@@ -35,18 +36,6 @@ REMOVING = ["archive-removal-told", "archive-object-dropped", "archive-object-dr
 needs_faults = pytest.mark.skipif(
     b"archive-catalog-told" not in (BIN / "archive-manager").read_bytes(), reason="these executables have no fault points"
 )
-
-
-@pytest.fixture(scope="module")
-def stowage():
-    """One installation for this module, whose archive-manager gives an image up soon after its death."""
-    from conftest import _close, _installations
-    from support.installation import Installation
-
-    installation = Installation(workers=1, config=CONFIG)
-    _installations.append(installation)
-    yield installation
-    _close(installation)
 
 
 def add_image(stowage, registry, unique, *more):

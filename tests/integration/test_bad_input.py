@@ -13,6 +13,8 @@ from tiny import (
     write_layout,
 )  # fmt: skip
 
+INSTALLATION = {"config": {"catalog": {"sweep_period": "500ms"}}}  # the last test waits for what it takes
+
 
 @pytest.fixture(scope="module")
 def good():

@@ -92,7 +92,7 @@ def test_what_a_late_worker_wrote_is_found(new_catalog):
 
 
 def test_it_survives_the_death_of_the_database(new_catalog, registry, unique):
-    catalog = new_catalog(replicas=2)
+    catalog = new_catalog(replicas=2, lease="10s")
     references = [registry.push(small_image(f"{unique}{n}"), f"{unique}/app:{n}") for n in range(6)]
     for reference in references[:3]:
         catalog.call("image_add", reference=reference)
@@ -109,7 +109,7 @@ def test_it_survives_the_death_of_the_database(new_catalog, registry, unique):
                    "the catalog to be back")  # fmt: skip
     assert catalog.one("SELECT count(*) FROM catalog.job") == "6"
     # The lease was committed, so it is not lost either, but for time.
-    leased = {wait_until(lambda: catalog.lease(wait_ms=3000).get("job"), "a job", 30) for _ in range(6)}
+    leased = {wait_until(lambda: catalog.lease(wait_ms=3000).get("job"), "a job", 60) for _ in range(6)}
     assert lease["job"] in leased and len(leased) == 6
 
 
