@@ -61,8 +61,8 @@ struct chunk chunk_from_row(const struct db_rows *rows, size_t row, size_t colum
 enum err_code chunk_put(struct store *s, const struct digest *sha256, const void *bytes, size_t len,
                         size_t *stored_bytes, struct err *e) MUST_CHECK;
 
-/* The same in two halves, for stores whose driver has put_within: what needs the processor first, then the writing, as
- * part of db's transaction and as often as that is run. The bytes stay the caller's. */
+/* The same in parts: what needs the processor first. The bytes stay the caller's. Then, for stores whose driver has
+ * put_within, the writing, as part of db's transaction and as often as that is run. */
 struct chunk_write;
 
 enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct digest *sha256, const void *bytes,
@@ -70,6 +70,14 @@ enum err_code chunk_write_new(struct store *s, TALLOC_CTX *ctx, const struct dig
 /* *number: of the new chunk, or 0 when the content was there. ERR_CORRUPT: it was there, damaged or without a
  * key; chunk_put mends that. */
 enum err_code chunk_write_within(struct db *db, struct chunk_write *w, int64_t *number, struct err *e) MUST_CHECK;
+/* For other drivers: intent and bytes, each for itself, then the row made live as part of db's transaction, so that it
+ * is named at once. *number: of the new chunk, or 0 when the content was there. */
+enum err_code chunk_write_bytes(struct chunk_write *w, int64_t *number, struct err *e) MUST_CHECK;
+/* ERR_CONFLICT: the content is live meanwhile, or the sweep took this for abandoned; chunk_write_end mends either. */
+enum err_code chunk_write_live(struct db *db, struct chunk_write *w, int64_t number, struct err *e) MUST_CHECK;
+/* Makes it live by itself, unless it is already, or gives it up where another put was faster. ERR_UNAVAILABLE: the
+ * sweep took it. */
+enum err_code chunk_write_end(struct chunk_write *w, int64_t number, struct err *e) MUST_CHECK;
 size_t chunk_write_stored(const struct chunk_write *w); /* bytes added to the back end; counts the put */
 
 /* Writes the content of a live chunk once more, to `to`, reads that back, and puts the new row in the old one's place:

@@ -177,11 +177,36 @@ static enum err_code insert_writing(struct db *db, const struct chunk_write *w, 
 	return ERR_OK;
 }
 
+/* The usual case in one statement: *made is false when the content may be there. */
+static enum err_code insert_if_new(struct db *db, const struct chunk_write *w, struct location *at, bool *made,
+                                   struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e,
+	             "INSERT INTO objects.chunk (store, sha256, size, stored_size, codec, backend, cipher_key, state)"
+	             " SELECT $1::text, $2::bytea, $3::bigint, $4::bigint, $5::text, $6::bigint, $7::text, 'writing'"
+	             " WHERE NOT EXISTS (SELECT 1 FROM objects.chunk"
+	             "   WHERE store = $1 AND sha256 = $2 AND state = 'live') RETURNING id",
+	             DB_TEXT(w->store->name), DB_DIGEST(&w->sha256), DB_NUMBER(w->len), DB_NUMBER(w->stored_len),
+	             DB_TEXT(w->zstd ? "zstd" : "none"), DB_NUMBER(w->to->id), DB_TEXT(w->cipher_key)));
+	*made = db_count(rows) == 1;
+	if (*made)
+		*at = (struct location){w->sha256, db_number(rows, 0, 0)};
+	return ERR_OK;
+}
+
 static enum err_code record_intent(struct chunk_write *w, struct location *at, struct err *e)
 {
 	CLEANUP(db_cleanup) struct db *db = NULL;
+	bool made;
 
 	TRY(db_acquire(w->store->db, DB_WAIT_MS, &db, e));
+	TRY(insert_if_new(db, w, at, &made, e));
+	w->known = false;
+	if (made)
+		return ERR_OK;
 	TRY(touch(db, w, e));
 	return w->known ? ERR_OK : insert_writing(db, w, at, e);
 }
@@ -201,6 +226,18 @@ static enum err_code took_too_long(const struct chunk_write *w, const struct loc
 	           digest_text(&w->sha256).text);
 }
 
+/* Numbers are never used again: a row that is not being written any more was made live, or swept. */
+static enum err_code is_swept(struct db *db, int64_t id, bool *swept, struct err *e)
+{
+	SCRATCH_CTX(ctx);
+	struct db_rows *rows;
+
+	TRY(db_query(db, ctx, &rows, e, "SELECT 1 FROM objects.chunk WHERE id = $1 AND state IN ('live', 'spare')",
+	             DB_NUMBER(id)));
+	*swept = db_count(rows) == 0;
+	return ERR_OK;
+}
+
 static enum err_code make_live(struct chunk_write *w, int64_t id, bool *lost, struct err *e)
 {
 	CLEANUP(db_cleanup) struct db *db = NULL;
@@ -212,24 +249,51 @@ static enum err_code make_live(struct chunk_write *w, int64_t id, bool *lost, st
 	w->known = code == ERR_CONFLICT;
 	if (w->known) /* another put was faster: these bytes are not needed */
 		return chunk_set_state(db, &id, 1, CHUNK_WRITING, CHUNK_DELETING, &moved, e);
-	*lost = code == ERR_OK && moved.rows == 0;
-	return code;
+	return code == ERR_OK && moved.rows == 0 ? is_swept(db, id, lost, e) : code;
 }
 
-static enum err_code put_in_steps(struct chunk_write *w, struct err *e)
+enum err_code chunk_write_bytes(struct chunk_write *w, int64_t *number, struct err *e)
 {
 	struct location at;
-	bool lost = false;
 
+	*number = 0;
 	TRY(record_intent(w, &at, e));
 	if (w->known)
 		return ERR_OK;
 	FAULT_POINT("put-after-intent");
 	TRY(put_bytes(w, &at, e));
 	FAULT_POINT("put-after-backend");
-	TRY(make_live(w, at.number, &lost, e));
+	*number = at.number;
+	return ERR_OK;
+}
+
+enum err_code chunk_write_live(struct db *db, struct chunk_write *w, int64_t number, struct err *e)
+{
+	struct chunk_moved moved;
+
+	TRY(chunk_set_state(db, &number, 1, CHUNK_WRITING, CHUNK_LIVE, &moved, e));
+	FAULT_POINT("put-after-live");
+	if (!moved.rows)
+		return ERR(e, ERR_CONFLICT, "the sweep took chunk %s for abandoned", digest_text(&w->sha256).text);
+	return ERR_OK;
+}
+
+enum err_code chunk_write_end(struct chunk_write *w, int64_t number, struct err *e)
+{
+	const struct location at = {w->sha256, number};
+	bool lost = false;
+
+	TRY(make_live(w, number, &lost, e));
 	FAULT_POINT("put-after-live");
 	return lost ? took_too_long(w, &at, e) : ERR_OK;
+}
+
+static enum err_code put_in_steps(struct chunk_write *w, struct err *e)
+{
+	int64_t number;
+
+	TRY(chunk_write_bytes(w, &number, e));
+	return number ? chunk_write_end(w, number, e) : ERR_OK;
 }
 
 /* ---- in the place of another ---- */

@@ -16,6 +16,7 @@ struct commit {
 	const struct object_path *path;
 	const struct object_content *content;
 	struct chunk_write *write; /* of the only chunk, when it comes along; else NULL */
+	int64_t landed;            /* its number, when its bytes are in the back end and only its row is not live yet */
 	int64_t *chunks;           /* numbers of the content's chunks, in order */
 	bool replaced;
 	int64_t size_before; /* of what is replaced */
@@ -93,6 +94,10 @@ static enum err_code find_chunks(struct db *db, TALLOC_CTX *ctx, struct commit *
 {
 	c->chunks = talloc_zero_array(ctx, int64_t, c->content->chunk_count + 1);
 	ASSERT(c->chunks);
+	if (c->landed) {
+		c->chunks[0] = c->landed;
+		return chunk_write_live(db, c->write, c->landed, e);
+	}
 	if (c->write) {
 		TRY(chunk_write_within(db, c->write, &c->chunks[0], e));
 		if (c->chunks[0])
@@ -308,10 +313,46 @@ static enum err_code put_together(struct commit *c, const void *bytes, size_t *s
 	return ERR_OK;
 }
 
+/* The chunk is made live by the transaction that names it: a flush less. */
+static enum err_code commit_landed(struct commit *c, size_t *stored_bytes, struct err *e)
+{
+	enum err_code code = run_commit(c, e);
+	struct err ignored;
+
+	if (code == ERR_OK) {
+		*stored_bytes += chunk_write_stored(c->write);
+		return ERR_OK;
+	}
+	/* Whether it was committed may be unknown. If nobody names it, the sweep judges it like any chunk that is
+	 * there. */
+	if (chunk_write_end(c->write, c->landed, &ignored) == ERR_OK)
+		*stored_bytes += chunk_write_stored(c->write);
+	return code == ERR_CONFLICT ? ERR_PRECONDITION : code;
+}
+
 static enum err_code put_apart(struct commit *c, const void *bytes, size_t *stored_bytes, struct err *e)
 {
-	TRY(chunk_put(c->store, &c->content->sha256, bytes, (size_t)c->content->size, stored_bytes, e));
-	return run_commit(c, e);
+	SCRATCH_CTX(ctx);
+	const struct object_content *content = c->content;
+	enum err_code code;
+
+	c->landed = 0;
+	TRY(chunk_write_new(c->store, ctx, &content->sha256, bytes, (size_t)content->size, &c->write, e));
+	code = chunk_write_bytes(c->write, &c->landed, e);
+	if (code == ERR_OK && c->landed) {
+		code = commit_landed(c, stored_bytes, e);
+	} else {
+		if (code == ERR_OK)
+			(void)chunk_write_stored(c->write); /* nothing, which counts, too */
+		c->write = NULL;
+		if (code == ERR_CORRUPT) /* the content is there, and damaged */
+			code = chunk_put(c->store, &content->sha256, bytes, (size_t)content->size, stored_bytes, e);
+		if (code == ERR_OK)
+			code = run_commit(c, e);
+	}
+	c->write = NULL;
+	c->landed = 0;
+	return code;
 }
 
 enum err_code object_put(struct store *s, const struct object_path *path, const struct object_content *content,
