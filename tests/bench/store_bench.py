@@ -34,7 +34,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 CHUNK = 4 * MIB
 SMALL = 4 * KIB
 CLIENTS = (1, 8, 64)
-IN_FLIGHT = 3  # chunks of one object that store_io has on their way
+IN_FLIGHT = 4  # chunks of one object that store_io has on their way
 NO_FLUSH = "libeatmydata.so"
 
 
