@@ -21,8 +21,8 @@
  * of the whole before it says that this was all, so whoever reads to the end has what was put. An object replaced while
  * it is read is ERR_CONFLICT.
  *
- * Memory: a writer takes (STORE_WRITE_AHEAD + 1) * 4 MiB, a reader without a window of its own (STORE_READ_AHEAD + 1) * 4
- * MiB, and each chunk on its way once more in its message; for an object of one chunk it is one of each.
+ * Memory: a writer takes STORE_WRITE_AHEAD + 1 chunks, a reader without a window of its own STORE_READ_AHEAD + 1, and
+ * each chunk on its way once more in its message; for an object of one chunk it is one of each.
  *
  * All of it blocks. A reader and a writer belong to one thread at a time. Errors are the gateway's and the transport's,
  * and name the object. Of several chunks that fail, the error is that of the first in the object; when a call returns
