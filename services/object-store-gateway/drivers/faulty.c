@@ -26,6 +26,23 @@ static bool strikes(struct driver_conn *c, enum fault fault)
 	return false;
 }
 
+/* A lie about this chunk. */
+static bool lies(struct driver_conn *c, enum fault fault, const struct location *at)
+{
+	atomic_llong *victim = &c->faults->victims[fault];
+	long long met = 0;
+
+	if (atomic_load(&c->faults->left[fault]) == 0)
+		return false;
+	if (!atomic_compare_exchange_strong(victim, &met, at->number) && met != at->number)
+		return false;
+	if (!strikes(c, fault))
+		return false;
+	if (atomic_load(&c->faults->left[fault]) == 0)
+		atomic_store(victim, 0);
+	return true;
+}
+
 static enum err_code injected(const char *what, struct err *e)
 {
 	return ERR(e, ERR_UNAVAILABLE, "injected fault: %s", what);
@@ -64,12 +81,12 @@ static enum err_code faulty_get(struct driver_conn *c, const struct location *at
 {
 	if (strikes(c, FAULT_GET_FAILS))
 		return injected("get", e);
-	if (strikes(c, FAULT_GET_NOTHING))
+	if (lies(c, FAULT_GET_NOTHING, at))
 		return ERR(e, ERR_NOT_FOUND, "injected fault: nothing there");
 	TRY(c->inner->get(c->conn, at, into, size, got, e));
-	if (*got > 0 && strikes(c, FAULT_GET_FLIPS))
+	if (*got > 0 && lies(c, FAULT_GET_FLIPS, at))
 		((uint8_t *)into)[*got / 2] ^= 0x10;
-	if (*got > 0 && strikes(c, FAULT_GET_SHORT))
+	if (*got > 0 && lies(c, FAULT_GET_SHORT, at))
 		(*got)--;
 	return ERR_OK;
 }

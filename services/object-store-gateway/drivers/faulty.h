@@ -7,7 +7,8 @@
  *     atomic_store(&faults.left[FAULT_PUT_AFTER], 1);       -- the next put writes its bytes and then fails
  *
  * Each fault has a number of calls that it still spoils; 0 is none, and a driver without faults is the other one. The
- * wrapper owns the connection that it wraps and closes it; the faults stay the caller's and may be changed by any
+ * three lies of a get keep to the chunk that they met first, until none is left: that chunk is damaged, and those that
+ * other threads read are not. The wrapper owns the connection that it wraps and closes it; the faults stay the caller's and may be changed by any
  * thread.
  */
 #ifndef GATEWAY_DRIVERS_FAULTY_H
@@ -33,6 +34,7 @@ enum fault {
 
 struct faults {
 	atomic_int left[FAULTS];
+	atomic_llong victims[FAULTS]; /* number of the chunk that a lie keeps to; 0: none yet */
 	/* Called in every put when its bytes are written and nobody knows it yet: what others do meanwhile. May be
 	 * NULL; set before the first call. */
 	void (*meanwhile)(void *arg);

@@ -223,9 +223,10 @@ static void damage_is_corrupt(struct fixture *f)
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		struct err e = {0};
 
-		spoil(f, lies[i], 2 * EACH_READ);
+		spoil(f, lies[i], EACH_READ);
 		assert_int_equal(get(f, noise, sizeof(noise), &e), ERR_CORRUPT);
 		assert_non_null(strstr(e.text, "object_store"));
+		spoil(f, lies[i], EACH_READ);
 		assert_int_equal(get(f, text, sizeof(text), &e), ERR_CORRUPT);
 		must_get(f, noise, sizeof(noise));
 		must_get(f, text, sizeof(text));
