@@ -3,7 +3,7 @@
  *
  *   db.c              the pool: who has which connection, when to try a server again that was away
  *   db_connect.c      one connection: opening, closing, is it still there
- *   db_query.c        statements: preparing, parameters, waiting for the answer
+ *   db_query.c        statements: preparing, parameters, waiting for the answer, BEGIN along with the first
  *   db_rows.c         reading results
  *   db_error.c        SQLSTATE to err_code
  *   db_transaction.c  BEGIN to COMMIT, with retries
@@ -49,12 +49,15 @@ struct db {
 	bool broken;             /* of no use any more; closed by db_release */
 	bool keep_not;           /* has settings of its own (LISTEN, no time limit): closed by db_release */
 	bool in_transaction;
+	bool begin_owed; /* BEGIN goes with the transaction's first statement: a round trip less */
 	bool run_again; /* the transaction failed in a way that a second run may not */
 };
 
 enum err_code db_open(const struct db_options *options, struct db **out, struct err *e) MUST_CHECK;
 void db_close(struct db *db);
 bool db_is_alive(struct db *db); /* for one that was idle: has the server hung up? */
+
+#define DB_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 /* Simple protocol: SQL without parameters, several statements allowed; results are dropped. */
 enum err_code db_run(struct db *db, const char *sql, struct err *e) MUST_CHECK;

@@ -173,15 +173,29 @@ enum err_code db_check_usable(const struct db *db, struct err *e)
 	return ERR_OK;
 }
 
-enum err_code db_run(struct db *db, const char *sql, struct err *e)
+static enum err_code run(struct db *db, const char *sql, struct err *e)
 {
 	PGresult *result = NULL;
-	enum err_code code;
+	enum err_code code = finish(db, PQsendQuery(db->conn, sql), sql, &result, e);
 
-	TRY(db_check_usable(db, e));
-	code = finish(db, PQsendQuery(db->conn, sql), sql, &result, e);
 	PQclear(result);
 	return code;
+}
+
+/* For what cannot take BEGIN along. */
+static enum err_code begin_if_owed(struct db *db, struct err *e)
+{
+	bool owed = db->begin_owed;
+
+	db->begin_owed = false;
+	return owed ? run(db, DB_BEGIN, e) : ERR_OK;
+}
+
+enum err_code db_run(struct db *db, const char *sql, struct err *e)
+{
+	TRY(db_check_usable(db, e));
+	TRY(begin_if_owed(db, e));
+	return run(db, sql, e);
 }
 
 static enum err_code prepare(struct db *db, const char *sql, struct db_statement **out, struct err *e)
@@ -219,27 +233,74 @@ static bool is_stale(const PGresult *result)
 	return state && (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0);
 }
 
-/* One execution. *again: it was an old statement that is prepared anew next time; that is worth another try. */
-static enum err_code execute(struct db *db, const char *sql, const struct arguments *a, int format, PGresult **out,
-                             bool *again, struct err *e)
+/* The answers to BEGIN and to the statement behind it. */
+static enum err_code finish_both(struct db *db, const char *sql, PGresult **out, struct err *e)
 {
-	struct db_statement *s;
-	bool fresh = false;
-	int sent;
+	PGresult *begun = NULL;
+	enum err_code code = finish(db, 1, DB_BEGIN, &begun, e);
+
+	PQclear(begun);
+	return code == ERR_OK ? finish(db, 1, sql, out, e) : code;
+}
+
+/* BEGIN and a prepared statement in one message (libpq's pipeline mode). Whatever fails, the connection leaves that
+ * mode again, or is given up. */
+static enum err_code begin_with(struct db *db, const struct db_statement *s, const struct arguments *a, int format,
+                                PGresult **out, struct err *e)
+{
+	PGresult *synced = NULL;
 	enum err_code code;
 
-	HASH_FIND(hh, db->statements, sql, strlen(sql), s);
-	if (!s && HASH_COUNT(db->statements) < STATEMENTS_MAX) {
-		TRY(prepare(db, sql, &s, e));
-		fresh = true;
-	}
+	db->begin_owed = false;
+	if (!PQenterPipelineMode(db->conn) ||
+	    !PQsendQueryParams(db->conn, DB_BEGIN, 0, NULL, NULL, NULL, NULL, 0) ||
+	    !PQsendQueryPrepared(db->conn, s->name, a->count, a->values, a->lengths, a->formats, format) ||
+	    !PQpipelineSync(db->conn))
+		return db_fail_connection(db, e);
+	code = finish_both(db, s->sql, out, e);
+	if (db->broken)
+		return code;
+	synced = db_receive(db, NULL);
+	if (PQresultStatus(synced) != PGRES_PIPELINE_SYNC || !PQexitPipelineMode(db->conn))
+		db->broken = true;
+	PQclear(synced);
+	return code;
+}
+
+/* s may be NULL: it runs without being prepared. */
+static enum err_code run_alone(struct db *db, const char *sql, const struct db_statement *s, const struct arguments *a,
+                               int format, PGresult **out, struct err *e)
+{
+	int sent;
+
+	TRY(begin_if_owed(db, e));
 	if (s)
 		sent = PQsendQueryPrepared(db->conn, s->name, a->count, a->values, a->lengths, a->formats, format);
 	else
 		sent = PQsendQueryParams(db->conn, sql, a->count, NULL, a->values, a->lengths, a->formats, format);
 	if (sent && db->each)
 		PQsetSingleRowMode(db->conn);
-	code = finish(db, sent, sql, out, e);
+	return finish(db, sent, sql, out, e);
+}
+
+/* One execution. *again: it was an old statement that is prepared anew next time; that is worth another try. */
+static enum err_code execute(struct db *db, const char *sql, const struct arguments *a, int format, PGresult **out,
+                             bool *again, struct err *e)
+{
+	struct db_statement *s;
+	bool fresh = false;
+	enum err_code code;
+
+	HASH_FIND(hh, db->statements, sql, strlen(sql), s);
+	if (!s && HASH_COUNT(db->statements) < STATEMENTS_MAX) {
+		TRY(begin_if_owed(db, e));
+		TRY(prepare(db, sql, &s, e));
+		fresh = true;
+	}
+	if (s && db->begin_owed && !db->each)
+		code = begin_with(db, s, a, format, out, e);
+	else
+		code = run_alone(db, sql, s, a, format, out, e);
 	if (code != ERR_OK && s && !fresh && is_stale(*out)) {
 		forget(db, s);
 		*again = true;
@@ -294,6 +355,7 @@ enum err_code db_query_once_params(struct db *db, TALLOC_CTX *ctx, struct db_row
 	enum err_code code;
 
 	TRY(db_check_usable(db, e));
+	TRY(begin_if_owed(db, e));
 	code = finish(db, PQsendQueryParams(db->conn, sql, a.count, NULL, a.values, a.lengths, a.formats, 0), sql,
 	              &result, e);
 	if (code == ERR_OK)

@@ -9,10 +9,19 @@
 enum err_code db_begin(struct db *db, struct err *e)
 {
 	ASSERT(!db->in_transaction);
+	TRY(db_check_usable(db, e));
 	db->run_again = false;
-	TRY(db_run(db, "BEGIN ISOLATION LEVEL READ COMMITTED", e));
-	db->in_transaction = true;
+	db->in_transaction = db->begin_owed = true;
 	return ERR_OK;
+}
+
+/* No statement came, so the server knows of no transaction. */
+static bool never_begun(struct db *db)
+{
+	bool never = db->begin_owed;
+
+	db->begin_owed = false;
+	return never;
 }
 
 enum err_code db_commit(struct db *db, struct err *e)
@@ -24,7 +33,7 @@ enum err_code db_commit(struct db *db, struct err *e)
 		return ERR(e, ERR_INTERNAL, "database: commit of a transaction in which a statement had failed");
 	}
 	db->in_transaction = false;
-	return db_run(db, "COMMIT", e);
+	return never_begun(db) ? ERR_OK : db_run(db, "COMMIT", e);
 }
 
 void db_rollback(struct db *db)
@@ -32,7 +41,7 @@ void db_rollback(struct db *db)
 	if (!db->in_transaction)
 		return;
 	db->in_transaction = false;
-	if (db->broken || db_run(db, "ROLLBACK", NULL) != ERR_OK)
+	if (!never_begun(db) && (db->broken || db_run(db, "ROLLBACK", NULL) != ERR_OK))
 		db->broken = true;
 }
 

@@ -173,6 +173,39 @@ static void commit_after_a_failed_statement_is_an_error(void **state)
 	db_release(db);
 }
 
+/* BEGIN goes along with the first statement, which may be an old one, a new one, one that fails, or none. */
+static void a_transaction_begins_with_its_first_statement(void **state)
+{
+	SCRATCH_CTX(ctx);
+	struct db_pool *pool = pool_of(ctx, 1, 0);
+	struct db *db;
+	struct db_rows *rows;
+
+	(void)state;
+	assert_ok(db_acquire(pool, 1000, &db, e));
+	assert_ok(db_begin(db, e));
+	assert_ok(db_commit(db, e)); /* of nothing */
+	assert_ok(db_begin(db, e));
+	db_rollback(db);
+	for (int i = 0; i < 3; i++) { /* prepared by the first round */
+		assert_ok(db_begin(db, e));
+		assert_ok(db_query(db, ctx, NULL, e, "INSERT INTO db_test.t (id) VALUES ($1)", DB_NUMBER(100 + i)));
+		assert_ok(db_query(db, ctx, &rows, e, "SELECT id FROM db_test.t"));
+		assert_int_equal(db_count(rows), 1);
+		db_rollback(db);
+		assert_ok(db_query(db, ctx, &rows, e, "SELECT id FROM db_test.t"));
+		assert_int_equal(db_count(rows), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_ok(db_begin(db, e));
+		assert_int_equal(db_query(db, ctx, NULL, NULL, "SELECT 1 / $1::int", DB_NUMBER(0)), ERR_INTERNAL);
+		assert_int_equal(db_query(db, ctx, NULL, NULL, "SELECT 1"), ERR_INTERNAL);
+		db_rollback(db);
+	}
+	assert_ok(db_query(db, ctx, NULL, e, "SELECT 1"));
+	db_release(db);
+}
+
 struct trial {
 	int runs, fail_first;
 	const char *sql;
@@ -306,6 +339,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test_setup(each_kind_of_failure_has_its_code, set_up),
 	    cmocka_unit_test_setup(a_transaction_left_open_is_rolled_back, set_up),
 	    cmocka_unit_test_setup(commit_after_a_failed_statement_is_an_error, set_up),
+	    cmocka_unit_test_setup(a_transaction_begins_with_its_first_statement, set_up),
 	    cmocka_unit_test_setup(transactions_are_run_again_only_where_that_helps, set_up),
 	    cmocka_unit_test_setup(a_statement_survives_a_changed_table, set_up),
 	    cmocka_unit_test_setup(a_changed_table_within_a_transaction_runs_it_again, set_up),
