@@ -50,7 +50,7 @@ struct db {
 	bool keep_not;           /* has settings of its own (LISTEN, no time limit): closed by db_release */
 	bool in_transaction;
 	bool begin_owed; /* BEGIN goes with the transaction's first statement: a round trip less */
-	bool run_again; /* the transaction failed in a way that a second run may not */
+	bool run_again;  /* the transaction failed in a way that a second run may not */
 };
 
 enum err_code db_open(const struct db_options *options, struct db **out, struct err *e) MUST_CHECK;

@@ -252,8 +252,7 @@ static enum err_code begin_with(struct db *db, const struct db_statement *s, con
 	enum err_code code;
 
 	db->begin_owed = false;
-	if (!PQenterPipelineMode(db->conn) ||
-	    !PQsendQueryParams(db->conn, DB_BEGIN, 0, NULL, NULL, NULL, NULL, 0) ||
+	if (!PQenterPipelineMode(db->conn) || !PQsendQueryParams(db->conn, DB_BEGIN, 0, NULL, NULL, NULL, NULL, 0) ||
 	    !PQsendQueryPrepared(db->conn, s->name, a->count, a->values, a->lengths, a->formats, format) ||
 	    !PQpipelineSync(db->conn))
 		return db_fail_connection(db, e);

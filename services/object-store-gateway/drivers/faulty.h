@@ -8,8 +8,8 @@
  *
  * Each fault has a number of calls that it still spoils; 0 is none, and a driver without faults is the other one. The
  * three lies of a get keep to the chunk that they met first, until none is left: that chunk is damaged, and those that
- * other threads read are not. The wrapper owns the connection that it wraps and closes it; the faults stay the caller's and may be changed by any
- * thread.
+ * other threads read are not. The wrapper owns the connection that it wraps and closes it; the faults stay the caller's
+ * and may be changed by any thread.
  */
 #ifndef GATEWAY_DRIVERS_FAULTY_H
 #define GATEWAY_DRIVERS_FAULTY_H
